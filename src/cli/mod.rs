@@ -1,0 +1,1 @@
+//! The command line: in, arguments and settings; out, exit codes.

@@ -1,0 +1,1 @@
+//! The simulated OpenShift: API servers, controllers, nodes and a registry on loopback. Nothing in the engine knows it.

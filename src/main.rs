@@ -1,0 +1,3 @@
+//! Runs the command line and leaves with its exit code.
+
+fn main() {}

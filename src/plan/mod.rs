@@ -1,0 +1,1 @@
+//! In: playbook, inventory, selection; out: what would run, where, in which order.

@@ -1,0 +1,139 @@
+//! What a variable holds before it is used. Text that a person wrote may be a template and stays unexpanded until the
+//! place of use; results of modules are data for ever.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use minijinja::Value;
+
+use crate::source::Span;
+use crate::yaml::{Node, NodeKind, ScalarValue, Tag};
+
+/// Text that may be a template, with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TemplateText {
+    pub text: Arc<str>,
+    pub span: Span,
+    /// The value is a plain or quoted scalar without escapes, so that an offset in `text` (plus `offset`) is an offset in the span.
+    pub offset: Option<usize>,
+}
+
+/// A value as written. Subtrees without templates are `Data` already.
+#[derive(Debug, Clone)]
+pub enum Lazy {
+    Data(Value),
+    Template(Arc<TemplateText>),
+    List(Arc<[Lazy]>),
+    Map(Arc<IndexMap<Arc<str>, Lazy>>),
+    /// A `!vault` text: opened when it is used.
+    Vault(Arc<TemplateText>),
+}
+
+/// Where names are looked up. Answers are unexpanded; the templar expands them in the same scope.
+pub trait Scope: Send + Sync {
+    fn lookup(&self, name: &str) -> Option<Lazy>;
+    /// All names, for `vars`, `varnames` and "did you mean".
+    fn names(&self) -> Vec<Arc<str>>;
+    /// The file whose task is running, for relative lookups: folders to search, nearest first.
+    fn search_path(&self) -> Vec<std::path::PathBuf> {
+        Vec::new()
+    }
+}
+
+impl Lazy {
+    /// From a parsed node. Text with `{{`, `{%` or `{#` becomes a template unless it, or something around it, is `!unsafe`.
+    pub fn from_node(node: &Node) -> Self {
+        Self::build(node, false)
+    }
+
+    fn build(node: &Node, is_unsafe: bool) -> Self {
+        let is_unsafe = is_unsafe || node.tag == Some(Tag::Unsafe);
+        match &node.kind {
+            NodeKind::Scalar(scalar) if node.tag == Some(Tag::Vault) => {
+                Self::Vault(Arc::new(TemplateText {
+                    text: Arc::clone(&scalar.text),
+                    span: node.span.clone(),
+                    offset: None,
+                }))
+            }
+            NodeKind::Scalar(scalar) => match &scalar.value {
+                ScalarValue::Null => Self::Data(Value::from(())),
+                ScalarValue::Bool(value) => Self::Data(Value::from(*value)),
+                ScalarValue::Int(value) => Self::Data(Value::from(*value)),
+                ScalarValue::BigInt(digits) => Self::Data(
+                    digits
+                        .parse::<i128>()
+                        .map_or_else(|_| Value::from(digits.as_str()), Value::from),
+                ),
+                ScalarValue::Float(value) => Self::Data(Value::from(*value)),
+                ScalarValue::Text if !is_unsafe && is_template(&scalar.text) => {
+                    Self::Template(Arc::new(TemplateText {
+                        text: Arc::clone(&scalar.text),
+                        span: node.span.clone(),
+                        offset: node.span.text().find(&*scalar.text),
+                    }))
+                }
+                ScalarValue::Text => Self::Data(Value::from(Arc::clone(&scalar.text))),
+            },
+            NodeKind::Sequence(items) => {
+                let items: Vec<Self> = items
+                    .iter()
+                    .map(|item| Self::build(item, is_unsafe))
+                    .collect();
+                Self::list(items)
+            }
+            NodeKind::Mapping(mapping) => Self::map(
+                mapping
+                    .iter()
+                    .map(|(key, value)| {
+                        (
+                            Arc::from(key.as_str().unwrap_or_default()),
+                            Self::build(value, is_unsafe),
+                        )
+                    })
+                    .collect(),
+            ),
+        }
+    }
+
+    /// A list, folded to data when no item is a template.
+    pub fn list(items: Vec<Self>) -> Self {
+        if items.iter().all(|item| matches!(item, Self::Data(_))) {
+            Self::Data(
+                items
+                    .into_iter()
+                    .filter_map(Self::into_data)
+                    .collect::<Vec<Value>>()
+                    .into(),
+            )
+        } else {
+            Self::List(items.into())
+        }
+    }
+
+    /// A mapping, folded to data when no value is a template.
+    pub fn map(entries: IndexMap<Arc<str>, Self>) -> Self {
+        if entries.values().all(|value| matches!(value, Self::Data(_))) {
+            Self::Data(
+                entries
+                    .into_iter()
+                    .filter_map(|(key, value)| Some((Value::from(key), value.into_data()?)))
+                    .collect::<Value>(),
+            )
+        } else {
+            Self::Map(Arc::new(entries))
+        }
+    }
+
+    fn into_data(self) -> Option<Value> {
+        match self {
+            Self::Data(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// Whether text holds a template at all.
+pub fn is_template(text: &str) -> bool {
+    text.contains("{{") || text.contains("{%") || text.contains("{#")
+}
