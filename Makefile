@@ -1,0 +1,26 @@
+# The one door to every check. `make test` installs what the tests need and runs everything that CI runs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+
+.PHONY: help test deps fmt clippy unit doc main-job bench
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+test: deps fmt clippy unit doc ## install what the tests need, then run everything that CI runs
+
+deps: ## install the real programs that the tests talk to (Debian, root)
+	.ci/install-deps
+
+fmt: ## formatting
+	$(CARGO) fmt --all --check
+
+clippy: ## lints, warnings denied
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+unit: ## unit and integration tests
+	$(CARGO) test --workspace --locked --lib --bins --tests
+
+doc: ## tests in documentation
+	$(CARGO) test --workspace --locked --doc
