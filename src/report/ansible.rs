@@ -1,0 +1,201 @@
+//! In: events; out: lines that a reader of ansible-playbook recognises (ansible-core's default callback).
+
+use serde_json::{Map, Value};
+
+use super::{Output, recap};
+use crate::event::{Event, EventKind, Sink, Status, TaskRef, TaskResult};
+
+/// `--format ansible`.
+pub struct Ansible {
+    output: Output,
+    verbosity: u8,
+    show_diff: bool,
+    /// The banner on screen, so that it is printed once, before the first line that belongs to it.
+    banner: Option<u64>,
+}
+
+impl Ansible {
+    pub fn new(output: Output, verbosity: u8, show_diff: bool) -> Self {
+        Self { output, verbosity, show_diff, banner: None }
+    }
+
+    /// `TASK [name] ****` padded to 79 columns with at least three stars.
+    fn headline(&mut self, text: &str) {
+        let stars = 79usize.saturating_sub(text.chars().count() + 1).max(3);
+        self.output.line(&format!("\n{text} {}", "*".repeat(stars)));
+    }
+
+    fn task_banner(&mut self, task: &TaskRef) {
+        if self.banner != Some(task.id) {
+            self.banner = Some(task.id);
+            let word = if task.handler { "RUNNING HANDLER" } else { "TASK" };
+            self.headline(&format!("{word} [{}]", task.name));
+        }
+    }
+
+    fn result_line(&mut self, task: &TaskRef, result: &TaskResult, of_loop: bool) {
+        self.task_banner(task);
+        if self.show_diff {
+            for diff in &result.diff {
+                if let Some(text) = unified(diff) {
+                    self.output.line(&text);
+                }
+            }
+        }
+        for warning in &result.warnings {
+            self.output.line(&format!("[WARNING]: {warning}"));
+        }
+        if let Some(diagnostic) = &result.diagnostic {
+            self.output.line(diagnostic);
+        }
+        let host = match &result.delegated_to {
+            Some(other) if *other != result.host => format!("{} -> {other}", result.host),
+            _ => result.host.clone(),
+        };
+        let item = result.item.as_ref().map(|item| format!(" => (item={item})")).unwrap_or_default();
+        let shown = (result.verbose_always || self.verbosity > 0) && !of_loop;
+        let body = |separator: &str| format!("{separator}{}", dump(&result.result, result.verbose_always));
+        let line = match result.status {
+            Status::Ok if shown => format!("ok: [{host}]{item}{}", body(" => ")),
+            Status::Ok => format!("ok: [{host}]{item}"),
+            Status::Changed if shown => format!("changed: [{host}]{item}{}", body(" => ")),
+            Status::Changed => format!("changed: [{host}]{item}"),
+            Status::Skipped if result.item.is_some() => format!("skipping: [{host}]{item} "),
+            Status::Skipped => format!("skipping: [{host}]"),
+            Status::Failed if result.item.is_some() => {
+                let item = result.item.as_deref().unwrap_or_default();
+                format!("failed: [{host}] (item={item}){}", body(" => "))
+            }
+            Status::Failed => format!("fatal: [{host}]: FAILED!{}", body(" => ")),
+            Status::Unreachable => format!("fatal: [{host}]: UNREACHABLE!{}", body(" => ")),
+        };
+        self.output.line(&line);
+        if result.ignored {
+            self.output.line("...ignoring");
+        }
+    }
+}
+
+/// One line of JSON, or indented by four for results that exist to be read (`debug`, `assert`).
+fn dump(result: &Map<String, Value>, indented: bool) -> String {
+    let mut result = result.clone();
+    if indented {
+        result.retain(|key, _| !matches!(key.as_str(), "failed" | "skipped" | "failed_when_result") && !key.starts_with('_'));
+        if !result.contains_key("assertion") {
+            result.shift_remove("changed");
+        }
+        let mut buffer = Vec::new();
+        let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+        let mut serializer = serde_json::Serializer::with_formatter(&mut buffer, formatter);
+        if serde::Serialize::serialize(&result, &mut serializer).is_ok() {
+            return String::from_utf8(buffer).unwrap_or_default();
+        }
+    }
+    result.shift_remove("failed");
+    let text = serde_json::to_string(&result).unwrap_or_default();
+    spaced(&text)
+}
+
+/// Python's `json.dumps` puts a space after `,` and `:`; readers grep for that form.
+fn spaced(json: &str) -> String {
+    let mut out = String::with_capacity(json.len() + json.len() / 8);
+    let (mut quoted, mut escaped) = (false, false);
+    for c in json.chars() {
+        out.push(c);
+        if quoted {
+            (quoted, escaped) = if escaped { (true, false) } else { (c != '"', c == '\\') };
+        } else if c == '"' {
+            quoted = true;
+        } else if c == ',' || c == ':' {
+            out.push(' ');
+        }
+    }
+    out
+}
+
+/// A unified diff with three lines of context, headed as ansible-playbook does.
+pub(super) fn unified(diff: &layerplay_modules::contract::TextDiff) -> Option<String> {
+    if diff.before == diff.after {
+        return None;
+    }
+    let text = similar::TextDiff::from_lines(&diff.before, &diff.after);
+    let header = (format!("before: {}", diff.before_header), format!("after: {}", diff.after_header));
+    Some(text.unified_diff().context_radius(3).header(&header.0, &header.1).to_string())
+}
+
+impl Sink for Ansible {
+    fn event(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::RunStarted { simulation: Some(text), .. } => self.output.line(text),
+            EventKind::Warning { message } => self.output.line(&format!("[WARNING]: {message}")),
+            EventKind::PlayStarted { name, .. } => {
+                self.banner = None;
+                self.headline(&format!("PLAY [{name}]"));
+            }
+            EventKind::NoHosts { play } => {
+                self.headline(&format!("PLAY [{play}]"));
+                self.output.line("skipping: no hosts matched");
+            }
+            EventKind::NoMoreHosts => self.headline("NO MORE HOSTS LEFT"),
+            EventKind::TaskStarted { task } => self.task_banner(task),
+            EventKind::GateOpened { stage, after, digest, proofs } => {
+                let nodes: usize = proofs.iter().map(|proof| proof.nodes.len()).sum();
+                self.output.line(&format!("gate: stage `{stage}` may start: `{after}` proved {digest} on {nodes} nodes"));
+            }
+            EventKind::GateHeld { stage, reason, help, .. } => {
+                self.output.line(&format!("gate: stage `{stage}` is held: {reason}"));
+                if let Some(help) = help {
+                    self.output.line(&format!("help: {help}"));
+                }
+            }
+            EventKind::Note { task, host, text } => {
+                self.task_banner(task);
+                self.output.line(&format!("note: [{host}] {text}"));
+            }
+            EventKind::Stall { task, host, diagnosis } => {
+                self.task_banner(task);
+                self.output.line(&format!("stall: [{host}] {}", spaced(&diagnosis.to_string())));
+            }
+            EventKind::Retry { task, host, retries_left, .. } => {
+                self.task_banner(task);
+                self.output.line(&format!("FAILED - RETRYING: [{host}]: {} ({retries_left} retries left).", task.name));
+            }
+            EventKind::ItemDone { task, result } => self.result_line(task, result, false),
+            EventKind::TaskDone { task, result, items } => {
+                // The items of a loop have been shown; only a loop skipped as a whole, or an empty one, gets its own line.
+                if items.is_none() || result.status == Status::Skipped {
+                    self.result_line(task, result, items.is_some());
+                } else if result.ignored {
+                    self.output.line("...ignoring");
+                }
+            }
+            EventKind::Included { task, file, hosts, item } => {
+                self.task_banner(task);
+                let item = item.as_ref().map(|item| format!(" => (item={item})")).unwrap_or_default();
+                self.output.line(&format!("included: {file} for {}{item}", hosts.join(", ")));
+            }
+            EventKind::Interrupted { again: false } => self.output.line("interrupted: finishing what has begun, starting nothing new"),
+            EventKind::Interrupted { again: true } => self.output.line("interrupted again: leaving at once"),
+            EventKind::RunFinished { stats, proofs, .. } => {
+                self.headline("PLAY RECAP");
+                for row in recap::rows(stats) {
+                    self.output.line(&row);
+                }
+                if let Some(table) = recap::proofs(proofs) {
+                    self.output.line(&format!("\n{table}"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spaced;
+
+    #[test]
+    fn json_is_spaced_outside_of_text_only() {
+        assert_eq!(spaced(r#"{"a":"x,y:z\"q,","b":[1,2]}"#), r#"{"a": "x,y:z\"q,", "b": [1, 2]}"#);
+    }
+}
