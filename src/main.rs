@@ -1,3 +1,7 @@
 //! Runs the command line and leaves with its exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(layerplay::cli::run())
+}

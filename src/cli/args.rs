@@ -6,7 +6,14 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// Ansible-style playbooks for custom OS images on OpenShift nodes.
 #[derive(Debug, Parser)]
-#[command(name = "layerplay", version, about, max_term_width = 110, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "layerplay",
+    version,
+    about,
+    max_term_width = 110,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct CommandLine {
     #[command(subcommand)]
     pub command: Command,
@@ -28,18 +35,14 @@ pub enum Command {
         schema: bool,
     },
     /// Write a project to start from: playbooks, one layer, an inventory to fill in.
-    Init {
-        dir: PathBuf,
-    },
+    Init { dir: PathBuf },
     /// A simulated OpenShift that stays up.
     Lab {
         #[command(subcommand)]
         command: LabCommand,
     },
     /// Print a completion script for a shell.
-    Completion {
-        shell: clap_complete::Shell,
-    },
+    Completion { shell: clap_complete::Shell },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,1 +1,34 @@
 //! The command line: in, arguments and settings; out, exit codes.
+
+mod args;
+pub mod exit;
+mod printer;
+
+mod commands {
+    pub(super) mod completion;
+    pub(super) mod doc;
+    pub(super) mod init;
+}
+
+use clap::Parser;
+
+use args::{Command, CommandLine};
+
+/// Runs the command line and returns the exit code.
+pub fn run() -> u8 {
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(problem) => {
+            let code = u8::try_from(problem.exit_code()).unwrap_or(exit::BUG);
+            // Nothing can be done about a closed standard error here.
+            let _ = problem.print();
+            return code;
+        }
+    };
+    match line.command {
+        Command::Doc { module, schema } => commands::doc::run(module.as_deref(), schema),
+        Command::Init { dir } => commands::init::run(&dir),
+        Command::Completion { shell } => commands::completion::run(shell),
+        _ => exit::BUG,
+    }
+}

@@ -4,7 +4,7 @@ mod codes;
 mod draw;
 pub mod nearest;
 
-pub use codes::Code;
+pub use codes::{ALL as ALL_CODES, Code};
 pub use draw::{draw, to_json};
 
 use crate::source::Span;

@@ -16,7 +16,12 @@ pub struct Ansible {
 
 impl Ansible {
     pub fn new(output: Output, verbosity: u8, show_diff: bool) -> Self {
-        Self { output, verbosity, show_diff, banner: None }
+        Self {
+            output,
+            verbosity,
+            show_diff,
+            banner: None,
+        }
     }
 
     /// `TASK [name] ****` padded to 79 columns with at least three stars.
@@ -28,7 +33,11 @@ impl Ansible {
     fn task_banner(&mut self, task: &TaskRef) {
         if self.banner != Some(task.id) {
             self.banner = Some(task.id);
-            let word = if task.handler { "RUNNING HANDLER" } else { "TASK" };
+            let word = if task.handler {
+                "RUNNING HANDLER"
+            } else {
+                "TASK"
+            };
             self.headline(&format!("{word} [{}]", task.name));
         }
     }
@@ -52,9 +61,14 @@ impl Ansible {
             Some(other) if *other != result.host => format!("{} -> {other}", result.host),
             _ => result.host.clone(),
         };
-        let item = result.item.as_ref().map(|item| format!(" => (item={item})")).unwrap_or_default();
+        let item = result
+            .item
+            .as_ref()
+            .map(|item| format!(" => (item={item})"))
+            .unwrap_or_default();
         let shown = (result.verbose_always || self.verbosity > 0) && !of_loop;
-        let body = |separator: &str| format!("{separator}{}", dump(&result.result, result.verbose_always));
+        let body =
+            |separator: &str| format!("{separator}{}", dump(&result.result, result.verbose_always));
         let line = match result.status {
             Status::Ok if shown => format!("ok: [{host}]{item}{}", body(" => ")),
             Status::Ok => format!("ok: [{host}]{item}"),
@@ -80,7 +94,10 @@ impl Ansible {
 fn dump(result: &Map<String, Value>, indented: bool) -> String {
     let mut result = result.clone();
     if indented {
-        result.retain(|key, _| !matches!(key.as_str(), "failed" | "skipped" | "failed_when_result") && !key.starts_with('_'));
+        result.retain(|key, _| {
+            !matches!(key.as_str(), "failed" | "skipped" | "failed_when_result")
+                && !key.starts_with('_')
+        });
         if !result.contains_key("assertion") {
             result.shift_remove("changed");
         }
@@ -103,7 +120,11 @@ fn spaced(json: &str) -> String {
     for c in json.chars() {
         out.push(c);
         if quoted {
-            (quoted, escaped) = if escaped { (true, false) } else { (c != '"', c == '\\') };
+            (quoted, escaped) = if escaped {
+                (true, false)
+            } else {
+                (c != '"', c == '\\')
+            };
         } else if c == '"' {
             quoted = true;
         } else if c == ',' || c == ':' {
@@ -119,14 +140,25 @@ pub(super) fn unified(diff: &layerplay_modules::contract::TextDiff) -> Option<St
         return None;
     }
     let text = similar::TextDiff::from_lines(&diff.before, &diff.after);
-    let header = (format!("before: {}", diff.before_header), format!("after: {}", diff.after_header));
-    Some(text.unified_diff().context_radius(3).header(&header.0, &header.1).to_string())
+    let header = (
+        format!("before: {}", diff.before_header),
+        format!("after: {}", diff.after_header),
+    );
+    Some(
+        text.unified_diff()
+            .context_radius(3)
+            .header(&header.0, &header.1)
+            .to_string(),
+    )
 }
 
 impl Sink for Ansible {
     fn event(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::RunStarted { simulation: Some(text), .. } => self.output.line(text),
+            EventKind::RunStarted {
+                simulation: Some(text),
+                ..
+            } => self.output.line(text),
             EventKind::Warning { message } => self.output.line(&format!("[WARNING]: {message}")),
             EventKind::PlayStarted { name, .. } => {
                 self.banner = None;
@@ -138,12 +170,25 @@ impl Sink for Ansible {
             }
             EventKind::NoMoreHosts => self.headline("NO MORE HOSTS LEFT"),
             EventKind::TaskStarted { task } => self.task_banner(task),
-            EventKind::GateOpened { stage, after, digest, proofs } => {
+            EventKind::GateOpened {
+                stage,
+                after,
+                digest,
+                proofs,
+            } => {
                 let nodes: usize = proofs.iter().map(|proof| proof.nodes.len()).sum();
-                self.output.line(&format!("gate: stage `{stage}` may start: `{after}` proved {digest} on {nodes} nodes"));
+                self.output.line(&format!(
+                    "gate: stage `{stage}` may start: `{after}` proved {digest} on {nodes} nodes"
+                ));
             }
-            EventKind::GateHeld { stage, reason, help, .. } => {
-                self.output.line(&format!("gate: stage `{stage}` is held: {reason}"));
+            EventKind::GateHeld {
+                stage,
+                reason,
+                help,
+                ..
+            } => {
+                self.output
+                    .line(&format!("gate: stage `{stage}` is held: {reason}"));
                 if let Some(help) = help {
                     self.output.line(&format!("help: {help}"));
                 }
@@ -152,16 +197,35 @@ impl Sink for Ansible {
                 self.task_banner(task);
                 self.output.line(&format!("note: [{host}] {text}"));
             }
-            EventKind::Stall { task, host, diagnosis } => {
+            EventKind::Stall {
+                task,
+                host,
+                diagnosis,
+            } => {
                 self.task_banner(task);
-                self.output.line(&format!("stall: [{host}] {}", spaced(&diagnosis.to_string())));
+                self.output.line(&format!(
+                    "stall: [{host}] {}",
+                    spaced(&diagnosis.to_string())
+                ));
             }
-            EventKind::Retry { task, host, retries_left, .. } => {
+            EventKind::Retry {
+                task,
+                host,
+                retries_left,
+                ..
+            } => {
                 self.task_banner(task);
-                self.output.line(&format!("FAILED - RETRYING: [{host}]: {} ({retries_left} retries left).", task.name));
+                self.output.line(&format!(
+                    "FAILED - RETRYING: [{host}]: {} ({retries_left} retries left).",
+                    task.name
+                ));
             }
             EventKind::ItemDone { task, result } => self.result_line(task, result, false),
-            EventKind::TaskDone { task, result, items } => {
+            EventKind::TaskDone {
+                task,
+                result,
+                items,
+            } => {
                 // The items of a loop have been shown; only a loop skipped as a whole, or an empty one, gets its own line.
                 if items.is_none() || result.status == Status::Skipped {
                     self.result_line(task, result, items.is_some());
@@ -169,13 +233,26 @@ impl Sink for Ansible {
                     self.output.line("...ignoring");
                 }
             }
-            EventKind::Included { task, file, hosts, item } => {
+            EventKind::Included {
+                task,
+                file,
+                hosts,
+                item,
+            } => {
                 self.task_banner(task);
-                let item = item.as_ref().map(|item| format!(" => (item={item})")).unwrap_or_default();
-                self.output.line(&format!("included: {file} for {}{item}", hosts.join(", ")));
+                let item = item
+                    .as_ref()
+                    .map(|item| format!(" => (item={item})"))
+                    .unwrap_or_default();
+                self.output
+                    .line(&format!("included: {file} for {}{item}", hosts.join(", ")));
             }
-            EventKind::Interrupted { again: false } => self.output.line("interrupted: finishing what has begun, starting nothing new"),
-            EventKind::Interrupted { again: true } => self.output.line("interrupted again: leaving at once"),
+            EventKind::Interrupted { again: false } => self
+                .output
+                .line("interrupted: finishing what has begun, starting nothing new"),
+            EventKind::Interrupted { again: true } => {
+                self.output.line("interrupted again: leaving at once")
+            }
             EventKind::RunFinished { stats, proofs, .. } => {
                 self.headline("PLAY RECAP");
                 for row in recap::rows(stats) {
@@ -196,6 +273,9 @@ mod tests {
 
     #[test]
     fn json_is_spaced_outside_of_text_only() {
-        assert_eq!(spaced(r#"{"a":"x,y:z\"q,","b":[1,2]}"#), r#"{"a": "x,y:z\"q,", "b": [1, 2]}"#);
+        assert_eq!(
+            spaced(r#"{"a":"x,y:z\"q,","b":[1,2]}"#),
+            r#"{"a": "x,y:z\"q,", "b": [1, 2]}"#
+        );
     }
 }

@@ -18,8 +18,12 @@ impl Sink for JsonLines {
     fn event(&mut self, event: &Event) {
         // Events hold only strings, numbers and JSON: writing them cannot fail, and if it did a reader must still see
         // that an event is missing.
-        let line = serde_json::to_string(event)
-            .unwrap_or_else(|problem| format!(r#"{{"event":"warning","message":"event {} cannot be written: {problem}"}}"#, event.seq));
+        let line = serde_json::to_string(event).unwrap_or_else(|problem| {
+            format!(
+                r#"{{"event":"warning","message":"event {} cannot be written: {problem}"}}"#,
+                event.seq
+            )
+        });
         self.output.line(&line);
     }
 }

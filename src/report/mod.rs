@@ -25,7 +25,11 @@ pub struct Output {
 
 impl Output {
     pub fn new(writer: Box<dyn Write + Send>, secrets: Arc<Secrets>) -> Self {
-        Self { writer, secrets, closed: false }
+        Self {
+            writer,
+            secrets,
+            closed: false,
+        }
     }
 
     /// Writes one line (or several: `text` may hold newlines).

@@ -109,7 +109,11 @@ impl Pretty {
             Some(other) if *other != result.host => format!("{} -> {other}", result.host),
             _ => result.host.clone(),
         };
-        let item = result.item.as_ref().map(|item| format!(" ({item})")).unwrap_or_default();
+        let item = result
+            .item
+            .as_ref()
+            .map(|item| format!(" ({item})"))
+            .unwrap_or_default();
         let mut line = format!("    {word:<8} {host}{item}");
         if result.seconds >= 1.0 {
             line.push_str(&format!("  {:.1} s", result.seconds));
@@ -125,7 +129,10 @@ impl Pretty {
             self.line(&format!("      warning: {warning}"));
         }
         if result.verbose_always
-            && let Some(message) = result.result.get("msg").or_else(|| result.result.values().next())
+            && let Some(message) = result
+                .result
+                .get("msg")
+                .or_else(|| result.result.values().next())
         {
             self.line(&indent(&plain(message), 6));
         } else if self.verbosity > 0 {
@@ -136,17 +143,34 @@ impl Pretty {
                 self.line(&indent(&text, 6));
             }
             for change in &result.changes {
-                self.line(&format!("      {}: {} -> {}", change.field, plain(&change.before), plain(&change.after)));
+                self.line(&format!(
+                    "      {}: {} -> {}",
+                    change.field,
+                    plain(&change.before),
+                    plain(&change.after)
+                ));
             }
         }
         if matches!(result.status, Status::Failed | Status::Unreachable) {
             let message = result.result.get("msg").map(plain).unwrap_or_default();
             self.line(&format!("      {message}"));
             if !result.ignored && !result.rescued {
-                let place = task.place.as_ref().map(|p| format!("{}:{}:{}\n", p.file, p.line, p.column)).unwrap_or_default();
+                let place = task
+                    .place
+                    .as_ref()
+                    .map(|p| format!("{}:{}:{}\n", p.file, p.line, p.column))
+                    .unwrap_or_default();
                 let cause = result.diagnostic.clone().unwrap_or(message);
-                let help = result.help.as_ref().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
-                self.failures.push(format!("{word}: {host}{item}: {}\n{}", task.name, indent(&format!("{place}{cause}{help}"), 2)));
+                let help = result
+                    .help
+                    .as_ref()
+                    .map(|help| format!("\nhelp: {help}"))
+                    .unwrap_or_default();
+                self.failures.push(format!(
+                    "{word}: {host}{item}: {}\n{}",
+                    task.name,
+                    indent(&format!("{place}{cause}{help}"), 2)
+                ));
             }
         }
     }
@@ -156,36 +180,77 @@ fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "nothing".to_owned(),
-        Value::Object(_) | Value::Array(_) => serde_json::to_string_pretty(value).unwrap_or_default(),
+        Value::Object(_) | Value::Array(_) => {
+            serde_json::to_string_pretty(value).unwrap_or_default()
+        }
         other => other.to_string(),
     }
 }
 
 fn indent(text: &str, by: usize) -> String {
     let pad = " ".repeat(by);
-    text.trim_end().lines().map(|line| format!("{pad}{line}")).collect::<Vec<_>>().join("\n")
+    text.trim_end()
+        .lines()
+        .map(|line| format!("{pad}{line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 impl Sink for Pretty {
     fn event(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::RunStarted { simulation: Some(text), .. } => self.line(text),
+            EventKind::RunStarted {
+                simulation: Some(text),
+                ..
+            } => self.line(text),
             EventKind::Warning { message } => self.line(&format!("warning: {message}")),
-            EventKind::PlayStarted { name, hosts, stage, batch, batches, .. } => {
+            EventKind::PlayStarted {
+                name,
+                hosts,
+                stage,
+                batch,
+                batches,
+                ..
+            } => {
                 self.banner = None;
-                let stage = stage.as_ref().map(|stage| format!("  [stage {stage}]")).unwrap_or_default();
-                let batch = if *batches > 1 { format!("  [batch {batch} of {batches}]") } else { String::new() };
-                self.line(&format!("\n{name}{stage}{batch}\n  on {}", hosts.join(", ")));
+                let stage = stage
+                    .as_ref()
+                    .map(|stage| format!("  [stage {stage}]"))
+                    .unwrap_or_default();
+                let batch = if *batches > 1 {
+                    format!("  [batch {batch} of {batches}]")
+                } else {
+                    String::new()
+                };
+                self.line(&format!(
+                    "\n{name}{stage}{batch}\n  on {}",
+                    hosts.join(", ")
+                ));
             }
             EventKind::NoHosts { play } => self.line(&format!("\n{play}\n  no hosts matched")),
             EventKind::NoMoreHosts => self.line("\nno more hosts left"),
-            EventKind::GateOpened { stage, after, digest, proofs } => {
+            EventKind::GateOpened {
+                stage,
+                after,
+                digest,
+                proofs,
+            } => {
                 let nodes: usize = proofs.iter().map(|proof| proof.nodes.len()).sum();
                 self.line(&format!("  gate open: `{after}` proved {digest} on {nodes} nodes, so `{stage}` may start"));
             }
-            EventKind::GateHeld { stage, reason, help, .. } => {
-                let help = help.as_ref().map(|help| format!("\n  help: {help}")).unwrap_or_default();
-                self.line(&format!("  gate held: `{stage}` does not start: {reason}{help}"));
+            EventKind::GateHeld {
+                stage,
+                reason,
+                help,
+                ..
+            } => {
+                let help = help
+                    .as_ref()
+                    .map(|help| format!("\n  help: {help}"))
+                    .unwrap_or_default();
+                self.line(&format!(
+                    "  gate held: `{stage}` does not start: {reason}{help}"
+                ));
             }
             EventKind::TaskStarted { task } if self.live.is_some() => self.banner(task),
             EventKind::Status { task, host, text } => self.status(task, host, text),
@@ -193,28 +258,59 @@ impl Sink for Pretty {
                 self.banner(task);
                 self.line(&format!("      {host}: {text}"));
             }
-            EventKind::Stall { task, host, diagnosis } => {
+            EventKind::Stall {
+                task,
+                host,
+                diagnosis,
+            } => {
                 self.banner(task);
-                self.line(&format!("      {host}: stalled\n{}", indent(&plain(diagnosis), 8)));
+                self.line(&format!(
+                    "      {host}: stalled\n{}",
+                    indent(&plain(diagnosis), 8)
+                ));
             }
-            EventKind::Retry { task, host, retries_left, delay_seconds, .. } => {
+            EventKind::Retry {
+                task,
+                host,
+                retries_left,
+                delay_seconds,
+                ..
+            } => {
                 self.banner(task);
-                self.line(&format!("    retrying {host} in {delay_seconds} s, {retries_left} left"));
+                self.line(&format!(
+                    "    retrying {host} in {delay_seconds} s, {retries_left} left"
+                ));
             }
             EventKind::ItemDone { task, result } => self.result(task, result),
-            EventKind::TaskDone { task, result, items } => {
+            EventKind::TaskDone {
+                task,
+                result,
+                items,
+            } => {
                 self.settle(task, &result.host);
-                if items.is_none() || matches!(result.status, Status::Failed | Status::Unreachable) {
+                if items.is_none() || matches!(result.status, Status::Failed | Status::Unreachable)
+                {
                     self.result(task, result);
                 }
             }
-            EventKind::Included { task, file, hosts, .. } if self.verbosity > 0 => {
+            EventKind::Included {
+                task, file, hosts, ..
+            } if self.verbosity > 0 => {
                 self.banner(task);
                 self.line(&format!("    included {file} for {}", hosts.join(", ")));
             }
-            EventKind::Interrupted { again: false } => self.line("interrupted: finishing what has begun, starting nothing new"),
-            EventKind::Interrupted { again: true } => self.line("interrupted again: leaving at once"),
-            EventKind::RunFinished { stats, proofs, seconds, .. } => {
+            EventKind::Interrupted { again: false } => {
+                self.line("interrupted: finishing what has begun, starting nothing new")
+            }
+            EventKind::Interrupted { again: true } => {
+                self.line("interrupted again: leaving at once")
+            }
+            EventKind::RunFinished {
+                stats,
+                proofs,
+                seconds,
+                ..
+            } => {
                 for failure in std::mem::take(&mut self.failures) {
                     self.line(&format!("\n{failure}"));
                 }

@@ -23,7 +23,7 @@ pub(super) fn proofs(proofs: &[Proof]) -> Option<String> {
         return None;
     }
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["cluster", "pool", "nodes proven", "digest", "time"]);
     for proof in proofs {
         table.add_row([
@@ -34,5 +34,12 @@ pub(super) fn proofs(proofs: &[Proof]) -> Option<String> {
             format!("{:.1} s", proof.seconds),
         ]);
     }
-    Some(table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
+    Some(
+        table
+            .to_string()
+            .lines()
+            .map(str::trim_end)
+            .collect::<Vec<_>>()
+            .join("\n"),
+    )
 }

@@ -1,0 +1,116 @@
+//! `layerplay doc [MODULE]`: everything shown comes from the modules' own declarations.
+
+use layerplay_modules::contract::ModuleInfo;
+use serde_json::Value;
+
+use crate::cli::{exit, printer};
+use crate::diagnostic::nearest::nearest;
+
+pub(in crate::cli) fn run(module: Option<&str>, schema: bool) -> u8 {
+    let mut infos: Vec<ModuleInfo> = layerplay_modules::catalogue::native()
+        .iter()
+        .map(|module| module.info().clone())
+        .collect();
+    infos.sort_by(|a, b| a.name.cmp(&b.name));
+    let Some(name) = module else {
+        let width = infos
+            .iter()
+            .map(|info| info.name.len())
+            .max()
+            .unwrap_or_default();
+        for info in &infos {
+            printer::out(&format!("{:<width$}  {}", info.name, info.summary));
+        }
+        return exit::OK;
+    };
+    let Some(info) = infos
+        .iter()
+        .find(|info| info.name == name || info.aliases.iter().any(|alias| alias == name))
+    else {
+        printer::err(&format!("error: no module is called `{name}`"));
+        if let Some(near) = nearest(name, infos.iter().map(|info| info.name.as_str())) {
+            printer::err(&format!("help: did you mean `{near}`?"));
+        }
+        return exit::ERROR;
+    };
+    if schema {
+        printer::out(&serde_json::to_string_pretty(&info.schema).unwrap_or_default());
+    } else {
+        printer::out(&page(info));
+    }
+    exit::OK
+}
+
+fn page(info: &ModuleInfo) -> String {
+    let mut page = format!("{}\n\n  {}\n", info.name, info.summary);
+    if !info.aliases.is_empty() {
+        page.push_str(&format!("  also: {}\n", info.aliases.join(", ")));
+    }
+    let touches = &info.touches;
+    let touched: Vec<&str> = [
+        (touches.machine, "a machine"),
+        (touches.registry, "a registry"),
+        (touches.cluster, "a cluster"),
+        (touches.nodes, "its nodes"),
+        (touches.reboot, "and reboots them"),
+    ]
+    .into_iter()
+    .filter_map(|(touched, name)| touched.then_some(name))
+    .collect();
+    if !touched.is_empty() {
+        page.push_str(&format!("  touches: {}\n", touched.join(", ")));
+    }
+    let yes_no = |flag: bool| if flag { "yes" } else { "no" };
+    page.push_str(&format!(
+        "  check mode: {}   diff: {}\n",
+        yes_no(info.supports.check),
+        yes_no(info.supports.diff)
+    ));
+    let required: Vec<&str> = info.schema["required"]
+        .as_array()
+        .map(|names| names.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    if let Some(properties) = info.schema["properties"]
+        .as_object()
+        .filter(|properties| !properties.is_empty())
+    {
+        page.push_str("\narguments\n");
+        for (name, schema) in properties {
+            let kind = kind(schema);
+            let must = if required.contains(&name.as_str()) {
+                ", required"
+            } else {
+                ""
+            };
+            let default = match schema.get("default") {
+                None | Some(Value::Null) => String::new(),
+                Some(default) => format!(", default {default}"),
+            };
+            page.push_str(&format!("  {name} ({kind}{must}{default})\n"));
+            for line in schema["description"].as_str().unwrap_or_default().lines() {
+                page.push_str(&format!("      {line}\n"));
+            }
+        }
+    }
+    if !info.examples.trim().is_empty() {
+        page.push_str("\nexamples\n");
+        for line in info.examples.trim_matches('\n').lines() {
+            page.push_str(&format!("  {line}\n"));
+        }
+    }
+    page.trim_end().to_owned()
+}
+
+/// The type of an argument in one or a few words.
+fn kind(schema: &Value) -> String {
+    match &schema["type"] {
+        Value::String(kind) => kind.clone(),
+        Value::Array(kinds) => kinds
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|kind| *kind != "null")
+            .collect::<Vec<_>>()
+            .join(" or "),
+        _ => "any".to_owned(),
+    }
+}
