@@ -1,7 +1,7 @@
 //! Every code once, with what it means. A code is for ever: it is written into people's notes and searches.
 
-/// LP01xx text and YAML, LP02xx playbook, LP03xx templates and variables, LP04xx inventory, LP05xx modules and
-/// arguments, LP06xx settings and command line.
+/// `LP01xx` text and YAML, `LP02xx` playbook, `LP03xx` templates and variables, `LP04xx` inventory, `LP05xx` modules and
+/// arguments, `LP06xx` settings and command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Code(pub &'static str);
 
