@@ -1,1 +1,1 @@
-//! Real adapters behind the ports of layerplay_modules: shells by SSH and on this machine.
+//! Real adapters behind the ports of `layerplay_modules`: shells by SSH and on this machine.

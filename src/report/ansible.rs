@@ -251,7 +251,7 @@ impl Sink for Ansible {
                 .output
                 .line("interrupted: finishing what has begun, starting nothing new"),
             EventKind::Interrupted { again: true } => {
-                self.output.line("interrupted again: leaving at once")
+                self.output.line("interrupted again: leaving at once");
             }
             EventKind::RunFinished { stats, proofs, .. } => {
                 self.headline("PLAY RECAP");

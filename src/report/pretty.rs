@@ -12,7 +12,7 @@ use super::{Output, recap};
 use crate::event::{Event, EventKind, Sink, Status, TaskRef, TaskResult};
 
 /// Without a terminal, a wait that changes nothing still says so once in this time.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
+const SIGN_OF_LIFE: Duration = Duration::from_mins(1);
 
 /// `--format pretty`.
 pub struct Pretty {
@@ -300,10 +300,10 @@ impl Sink for Pretty {
                 self.line(&format!("    included {file} for {}", hosts.join(", ")));
             }
             EventKind::Interrupted { again: false } => {
-                self.line("interrupted: finishing what has begun, starting nothing new")
+                self.line("interrupted: finishing what has begun, starting nothing new");
             }
             EventKind::Interrupted { again: true } => {
-                self.line("interrupted again: leaving at once")
+                self.line("interrupted again: leaving at once");
             }
             EventKind::RunFinished {
                 stats,

@@ -1,0 +1,59 @@
+//! The binary as a shell sees it: exact output, exact exit codes.
+
+use std::process::{Command, Output};
+
+fn layerplay(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_layerplay"))
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn version_is_one_line() {
+    let output = layerplay(&["--version"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        concat!("layerplay ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn an_unknown_option_leaves_with_2_as_ansible_playbook_does() {
+    let output = layerplay(&["doc", "--nonsense"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--nonsense"));
+}
+
+#[test]
+fn init_writes_a_project_once_and_never_over_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let project = dir.path().join("project");
+    let first = layerplay(&["init", project.to_str().unwrap()]);
+    assert_eq!(
+        first.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&first.stderr)
+    );
+    let written = std::fs::read(project.join("playbooks/promote.yml")).unwrap();
+    assert_eq!(written, include_bytes!("../../playbooks/promote.yml"));
+
+    std::fs::write(project.join("playbooks/promote.yml"), "mine").unwrap();
+    let second = layerplay(&["init", project.to_str().unwrap()]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("nothing was written"));
+    assert_eq!(
+        std::fs::read_to_string(project.join("playbooks/promote.yml")).unwrap(),
+        "mine"
+    );
+}
+
+#[test]
+fn an_unknown_module_has_no_page() {
+    let output = layerplay(&["doc", "no_such_module"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("`no_such_module`"));
+}

@@ -1,0 +1,226 @@
+//! In: a wish for a Kubernetes API server. Out: a real one (`tests/control-plane/apiserver`), built once a machine into
+//! a cache keyed by its sources, started for this test, ended with it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock};
+
+use axum::Json;
+use axum::routing::post;
+use base64::Engine;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// A command that somebody ran in a container.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ExecRequest {
+    pub(crate) namespace: String,
+    pub(crate) pod: String,
+    pub(crate) container: String,
+    pub(crate) command: Vec<String>,
+}
+
+/// What the container says.
+pub(crate) struct ExecAnswer {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: i32,
+}
+
+#[derive(Serialize)]
+struct Wire {
+    stdout: String,
+    stderr: String,
+    code: i32,
+}
+
+type Answerer = Arc<dyn Fn(ExecRequest) -> ExecAnswer + Send + Sync>;
+
+/// A running API server. Dropping it ends the process: it leaves when its standard input closes, and is killed as well.
+pub(crate) struct ControlPlane {
+    child: Child,
+    ready: Ready,
+    _dir: tempfile::TempDir,
+    _exec: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    admin: PathBuf,
+    layerplay: PathBuf,
+    kubelet_port: i32,
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl ControlPlane {
+    /// Starts one; `answer` plays every container.
+    pub(crate) async fn start(
+        answer: impl Fn(ExecRequest) -> ExecAnswer + Send + Sync + 'static,
+    ) -> Self {
+        let (program, crds) = built();
+        let answer: Answerer = Arc::new(answer);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/exec", listener.local_addr().unwrap());
+        let router = axum::Router::new().route(
+            "/exec",
+            post(move |Json(request): Json<ExecRequest>| {
+                let answer = Arc::clone(&answer);
+                async move {
+                    let ExecAnswer {
+                        stdout,
+                        stderr,
+                        code,
+                    } = answer(request);
+                    let encode =
+                        |text: String| base64::engine::general_purpose::STANDARD.encode(text);
+                    Json(Wire {
+                        stdout: encode(stdout),
+                        stderr: encode(stderr),
+                        code,
+                    })
+                }
+            }),
+        );
+        let exec = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let dir = tempfile::tempdir().unwrap();
+        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        let mut child = Command::new(program)
+            .arg("-dir")
+            .arg(dir.path())
+            .arg("-crds")
+            .arg(crds)
+            .arg("-exec-url")
+            .arg(url)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let line = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            BufReader::new(stdout).read_line(&mut line).map(|_| line)
+        })
+        .await
+        .unwrap()
+        .unwrap();
+        let ready = serde_json::from_str(&line).unwrap_or_else(|_| {
+            let log = std::fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+            let end: Vec<&str> = log.lines().rev().take(20).collect();
+            panic!(
+                "the API server did not become ready:\n{}",
+                end.into_iter().rev().collect::<Vec<_>>().join("\n")
+            )
+        });
+        Self {
+            child,
+            ready,
+            _dir: dir,
+            _exec: exec,
+        }
+    }
+
+    /// For the port of nodes' `status.daemonEndpoints.kubeletEndpoint`.
+    pub(crate) fn kubelet_port(&self) -> i32 {
+        self.ready.kubelet_port
+    }
+
+    /// May do everything.
+    pub(crate) async fn admin(&self) -> kube::Client {
+        client(&self.ready.admin).await
+    }
+
+    /// layerplay's own user: may do what RBAC says.
+    pub(crate) async fn layerplay(&self) -> kube::Client {
+        client(&self.ready.layerplay).await
+    }
+}
+
+async fn client(kubeconfig: &Path) -> kube::Client {
+    // A second installation finds the first one's provider in place, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(
+        kubeconfig,
+        &kube::config::KubeConfigOptions::default(),
+    )
+    .await
+    .unwrap();
+    kube::Client::try_from(config).unwrap()
+}
+
+/// The program and the folder of OpenShift's API module, built and fetched at most once a machine.
+fn built() -> (PathBuf, PathBuf) {
+    static BUILT: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
+    BUILT.get_or_init(build).clone()
+}
+
+fn build() -> (PathBuf, PathBuf) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control-plane/apiserver");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&source)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.retain(|file| {
+        file.extension()
+            .is_some_and(|extension| ["go", "mod", "sum"].iter().any(|e| extension == *e))
+    });
+    files.sort();
+    let mut hash = Sha256::new();
+    for file in &files {
+        hash.update(file.file_name().unwrap().as_encoded_bytes());
+        hash.update(std::fs::read(file).unwrap());
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("layerplay/control-plane")
+        .join(&hex::encode(hash.finalize())[..16]);
+    let program = cache.join("apiserver");
+    if !program.exists() {
+        std::fs::create_dir_all(&cache).unwrap();
+        // Built beside its place and renamed: two test runs at once must not see half a program.
+        let fresh = cache.join(format!("apiserver.{}", std::process::id()));
+        go(
+            &source,
+            &[
+                "build",
+                "-ldflags",
+                "-s -w",
+                "-o",
+                fresh.to_str().unwrap(),
+                ".",
+            ],
+        );
+        std::fs::rename(fresh, &program).unwrap();
+    }
+    go(&source, &["mod", "download", "github.com/openshift/api"]);
+    let crds = go(
+        &source,
+        &["list", "-m", "-f", "{{.Dir}}", "github.com/openshift/api"],
+    );
+    (program, PathBuf::from(crds.trim()))
+}
+
+fn go(dir: &Path, args: &[&str]) -> String {
+    let output = Command::new("go")
+        .args(args)
+        .current_dir(dir)
+        .env("CGO_ENABLED", "0")
+        .output()
+        .expect("`go` must be installed: the tests build a real API server with it");
+    assert!(
+        output.status.success(),
+        "go {args:?}:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}

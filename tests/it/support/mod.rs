@@ -1,0 +1,3 @@
+//! What several subjects need: the real parts, started for a test and ended with it.
+
+pub(crate) mod control_plane;
