@@ -7,3 +7,6 @@ mod scalar;
 
 pub use compose::{parse, parse_documents};
 pub use node::{Mapping, Node, NodeKind, Scalar, ScalarValue, Style, Tag};
+
+#[cfg(test)]
+mod tests;
