@@ -3,7 +3,7 @@
 //! `a,b` for a list, a number for text.
 
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::error::ModuleError;
 
@@ -13,11 +13,289 @@ pub fn parse<A: DeserializeOwned>(
     schema: &Value,
     args: &Map<String, Value>,
 ) -> Result<A, ModuleError> {
-    let _ = schema;
-    serde_path_to_error::deserialize(Value::Object(args.clone())).map_err(|problem| {
-        ModuleError::argument(
-            problem.path().to_string(),
-            format!("`{module}`: {}", problem.inner()),
-        )
+    let properties = schema["properties"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    // A module without declared properties takes any mapping (`set_fact`-like).
+    let is_closed = schema["additionalProperties"] == Value::Bool(false);
+    let mut converted = Map::new();
+    for (name, value) in args {
+        match properties.get(name) {
+            Some(property) => {
+                converted.insert(name.clone(), convert(module, name, value, property)?);
+            }
+            None if is_closed => return Err(unknown(module, name, &properties)),
+            None => {
+                converted.insert(name.clone(), value.clone());
+            }
+        }
+    }
+    let required = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
+    let missing: Vec<&str> = required
+        .filter(|name| !converted.contains_key(*name))
+        .collect();
+    if let Some(first) = missing.first() {
+        let list = missing
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let word = if missing.len() == 1 {
+            "argument"
+        } else {
+            "arguments"
+        };
+        return Err(
+            ModuleError::argument(*first, format!("`{module}` lacks the {word} {list}"))
+                .hint(format!("`layerplay doc {module}` lists its arguments")),
+        );
+    }
+    serde_path_to_error::deserialize(Value::Object(converted)).map_err(|problem| {
+        let path = problem.path().to_string();
+        let name = path.split(['.', '[']).next().unwrap_or_default().to_owned();
+        let message = format!("`{module}`: argument `{path}`: {}", problem.inner());
+        ModuleError::argument(name, message)
+            .hint(format!("`layerplay doc {module}` lists its arguments"))
     })
+}
+
+fn unknown(module: &str, name: &str, properties: &Map<String, Value>) -> ModuleError {
+    let near = properties
+        .keys()
+        .map(|known| (strsim::damerau_levenshtein(name, known), known))
+        .filter(|(distance, known)| *distance <= (name.len().max(known.len()) / 3).max(1))
+        .min();
+    let error = ModuleError::argument(name, format!("`{module}` has no argument `{name}`"));
+    match near {
+        Some((_, near)) => error.hint(format!("did you mean `{near}`?")),
+        None if properties.is_empty() => error.hint("it takes none"),
+        None => {
+            let list = properties
+                .keys()
+                .map(|known| format!("`{known}`"))
+                .collect::<Vec<_>>()
+                .join(", ");
+            error.hint(format!("it takes {list}"))
+        }
+    }
+}
+
+/// The types that a property's schema allows: `["string", "null"]`, also behind `anyOf`.
+fn types(property: &Value) -> Vec<&str> {
+    let own = match &property["type"] {
+        Value::String(one) => vec![one.as_str()],
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let behind = property["anyOf"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(types);
+    own.into_iter().chain(behind).collect()
+}
+
+/// Gives a value the type that its argument has, where Ansible would.
+fn convert(
+    module: &str,
+    name: &str,
+    value: &Value,
+    property: &Value,
+) -> Result<Value, ModuleError> {
+    let types = types(property);
+    let allows = |wanted: &str| types.contains(&wanted);
+    let is_right = match value {
+        Value::Null => types.is_empty() || allows("null"),
+        Value::Bool(_) => allows("boolean"),
+        Value::Number(number) => allows("number") || (allows("integer") && !number.is_f64()),
+        Value::String(_) => allows("string"),
+        Value::Array(_) => allows("array"),
+        Value::Object(_) => allows("object"),
+    };
+    if is_right || types.is_empty() {
+        return Ok(match (value, property.get("items")) {
+            (Value::Array(items), Some(item)) => Value::Array(
+                items
+                    .iter()
+                    .map(|value| convert(module, name, value, item))
+                    .collect::<Result<_, _>>()?,
+            ),
+            _ => value.clone(),
+        });
+    }
+    let wrong = |wanted: &str| {
+        ModuleError::argument(
+            name,
+            format!(
+                "`{module}`: argument `{name}` must be {wanted}, and is {}",
+                shown(value)
+            ),
+        )
+    };
+    match value {
+        Value::String(text) if allows("boolean") => boolean(text)
+            .map(Value::Bool)
+            .ok_or_else(|| wrong("a boolean")),
+        Value::Number(number) if allows("boolean") => match number.as_i64() {
+            Some(0) => Ok(Value::Bool(false)),
+            Some(1) => Ok(Value::Bool(true)),
+            _ => Err(wrong("a boolean")),
+        },
+        Value::String(text) if allows("integer") => text
+            .trim()
+            .parse::<i64>()
+            .map(Value::from)
+            .map_err(|_| wrong("a whole number")),
+        Value::String(text) if allows("number") => {
+            let number = text.trim().parse::<f64>().ok().and_then(Number::from_f64);
+            number.map(Value::Number).ok_or_else(|| wrong("a number"))
+        }
+        Value::String(text) if allows("array") => Ok(text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(|part| Value::from(part.to_owned()))
+            .collect()),
+        Value::Number(_) | Value::Bool(_) if allows("array") => {
+            Ok(Value::Array(vec![value.clone()]))
+        }
+        // Python's `str()` of a bool, as Ansible converts it.
+        Value::Bool(flag) if allows("string") => {
+            Ok(Value::from(if *flag { "True" } else { "False" }))
+        }
+        Value::Number(number) if allows("string") => Ok(Value::from(number.to_string())),
+        _ => Err(wrong(
+            &types
+                .iter()
+                .filter(|kind| **kind != "null")
+                .map(|kind| article(kind))
+                .collect::<Vec<_>>()
+                .join(" or "),
+        )),
+    }
+}
+
+/// Ansible's booleans in text.
+fn boolean(text: &str) -> Option<bool> {
+    match text.trim().to_lowercase().as_str() {
+        "yes" | "on" | "1" | "true" | "t" | "y" | "1.0" => Some(true),
+        "no" | "off" | "0" | "false" | "f" | "n" | "0.0" => Some(false),
+        _ => None,
+    }
+}
+
+fn article(kind: &str) -> &str {
+    match kind {
+        "string" => "text",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "boolean" => "a boolean",
+        "array" => "a list",
+        "object" => "a mapping",
+        other => other,
+    }
+}
+
+/// What a value is, without the value: it may be a secret.
+fn shown(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "other text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::JsonSchema;
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Args {
+        pool: String,
+        #[serde(default)]
+        paused: Option<bool>,
+        #[serde(default)]
+        timeout: Option<u32>,
+        #[serde(default)]
+        nodes: Vec<String>,
+    }
+
+    #[allow(clippy::needless_pass_by_value, reason = "called with `json!`")]
+    fn read(args: Value) -> Result<Args, ModuleError> {
+        let schema = schemars::schema_for!(Args).to_value();
+        parse("machine_config_pool", &schema, args.as_object().unwrap())
+    }
+
+    #[test]
+    fn converts_as_ansible_does() {
+        let args =
+            read(json!({"pool": 5, "paused": "yes", "timeout": "30", "nodes": "a, b"})).unwrap();
+        let expected = Args {
+            pool: "5".to_owned(),
+            paused: Some(true),
+            timeout: Some(30),
+            nodes: vec!["a".to_owned(), "b".to_owned()],
+        };
+        assert_eq!(args, expected);
+        assert_eq!(
+            read(json!({"pool": true, "paused": 0})).unwrap().pool,
+            "True"
+        );
+        assert_eq!(
+            read(json!({"pool": "w", "nodes": [1, "x"]})).unwrap().nodes,
+            ["1", "x"]
+        );
+        assert_eq!(
+            read(json!({"pool": "w", "paused": null})).unwrap().paused,
+            None
+        );
+    }
+
+    #[test]
+    fn names_the_argument_and_the_way_out() {
+        let unknown = read(json!({"pool": "w", "pausd": true})).unwrap_err();
+        assert_eq!(unknown.argument.as_deref(), Some("pausd"));
+        assert_eq!(
+            unknown.message,
+            "`machine_config_pool` has no argument `pausd`"
+        );
+        assert_eq!(unknown.hint.as_deref(), Some("did you mean `paused`?"));
+
+        let missing = read(json!({})).unwrap_err();
+        assert_eq!(
+            missing.message,
+            "`machine_config_pool` lacks the argument `pool`"
+        );
+
+        let wrong = read(json!({"pool": "w", "timeout": "soon"})).unwrap_err();
+        assert_eq!(
+            wrong.message,
+            "`machine_config_pool`: argument `timeout` must be a whole number, and is other text"
+        );
+        let shape = read(json!({"pool": {"a": 1}})).unwrap_err();
+        assert_eq!(
+            shape.message,
+            "`machine_config_pool`: argument `pool` must be text, and is a mapping"
+        );
+        assert_eq!(
+            read(json!({"pool": "w", "timeout": -1}))
+                .unwrap_err()
+                .argument
+                .as_deref(),
+            Some("timeout")
+        );
+    }
 }
