@@ -2,6 +2,8 @@
 //! native types, lazy nested templates, undefined names that fail, data that is never a template.
 
 mod lazy;
+mod rewrite;
+mod split;
 mod templar;
 
 pub use lazy::{Lazy, Scope, TemplateText};

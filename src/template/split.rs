@@ -1,0 +1,192 @@
+//! In: template text. Out: its pieces (text, output expressions, statements, comments) with their bytes, without
+//! knowing what the expressions mean. Quotes and brackets inside an expression hide its end, as in Jinja2.
+
+use std::ops::Range;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    Text(Range<usize>),
+    /// `{{ ... }}`: all of it, and the expression inside.
+    Output {
+        all: Range<usize>,
+        inner: Range<usize>,
+    },
+    /// `{% ... %}`, with the tag's name and the rest inside.
+    Statement {
+        all: Range<usize>,
+        inner: Range<usize>,
+    },
+    Comment(Range<usize>),
+}
+
+/// Where a template stops being one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unclosed {
+    pub(super) at: Range<usize>,
+    pub(super) wanted: &'static str,
+}
+
+/// Splits a template. `{% raw %}` hides everything to its `{% endraw %}`: that is text.
+pub(super) fn split(text: &str) -> Result<Vec<Piece>, Unclosed> {
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    while at < text.len() {
+        let Some(open) = next_open(text, at) else {
+            break;
+        };
+        if open > at {
+            pieces.push(Piece::Text(at..open));
+        }
+        let (close, kind) = match &text.as_bytes()[open..open + 2] {
+            b"{{" => ("}}", 0),
+            b"{%" => ("%}", 1),
+            _ => ("#}", 2),
+        };
+        let end = if kind == 2 {
+            text[open + 2..].find(close).map(|end| open + 2 + end)
+        } else {
+            end_of(text, open + 2, close)
+        };
+        let Some(end) = end else {
+            return Err(Unclosed {
+                at: open..open + 2,
+                wanted: close,
+            });
+        };
+        let all = open..end + 2;
+        let inner = inside(text, open + 2..end);
+        at = all.end;
+        match kind {
+            0 => pieces.push(Piece::Output { all, inner }),
+            1 if &text[inner.clone()] == "raw" => {
+                let Some((from, to)) = end_raw(text, at) else {
+                    return Err(Unclosed {
+                        at: all,
+                        wanted: "{% endraw %}",
+                    });
+                };
+                pieces.push(Piece::Statement {
+                    all: all.start..to,
+                    inner: from..from,
+                });
+                at = to;
+            }
+            1 => pieces.push(Piece::Statement { all, inner }),
+            _ => pieces.push(Piece::Comment(all)),
+        }
+    }
+    if at < text.len() {
+        pieces.push(Piece::Text(at..text.len()));
+    }
+    Ok(pieces)
+}
+
+fn next_open(text: &str, from: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    (from..bytes.len().saturating_sub(1))
+        .find(|at| bytes[*at] == b'{' && matches!(bytes[at + 1], b'{' | b'%' | b'#'))
+}
+
+/// The place of `close` outside of quotes and brackets.
+fn end_of(text: &str, from: usize, close: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let (mut at, mut depth) = (from, 0usize);
+    while at < bytes.len() {
+        match bytes[at] {
+            quote @ (b'"' | b'\'') => {
+                at += 1;
+                while at < bytes.len() && bytes[at] != quote {
+                    at += if bytes[at] == b'\\' { 2 } else { 1 };
+                }
+            }
+            _ if depth == 0 && text.as_bytes()[at..].starts_with(close.as_bytes()) => {
+                return Some(at);
+            }
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// Without the whitespace and the `-` and `+` of whitespace control.
+fn inside(text: &str, range: Range<usize>) -> Range<usize> {
+    let raw = &text[range.clone()];
+    let lead = raw.strip_prefix(['-', '+']).unwrap_or(raw);
+    let start = range.end - lead.trim_start().len();
+    // `x -}}` ends in a control sign, `x - 1 }}` does not.
+    let body = lead.strip_suffix(['-', '+']).unwrap_or(lead).trim();
+    start..start + body.len()
+}
+
+/// The start of the content's end and the end of `{% endraw %}`.
+fn end_raw(text: &str, from: usize) -> Option<(usize, usize)> {
+    let mut at = from;
+    loop {
+        let open = at + text[at..].find("{%")?;
+        let close = open + text[open..].find("%}")?;
+        if &text[inside(text, open + 2..close)] == "endraw" {
+            return Some((open, close + 2));
+        }
+        at = open + 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> Vec<String> {
+        let pieces = split(text).unwrap();
+        let shown = pieces.iter().map(|piece| match piece {
+            Piece::Text(range) => format!("text:{}", &text[range.clone()]),
+            Piece::Output { inner, .. } => format!("out:{}", &text[inner.clone()]),
+            Piece::Statement { inner, .. } => format!("do:{}", &text[inner.clone()]),
+            Piece::Comment(_) => "comment".to_owned(),
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn pieces() {
+        assert_eq!(shown("a {{ b }}c"), ["text:a ", "out:b", "text:c"]);
+        assert_eq!(shown("{{- '}}' ~ {'a': {}} -}}"), ["out:'}}' ~ {'a': {}}"]);
+        assert_eq!(
+            shown("{% if a %}x{%- endif -%}"),
+            ["do:if a", "text:x", "do:endif"]
+        );
+        assert_eq!(shown("{# {{ no }} #}y{"), ["comment", "text:y{"]);
+        assert_eq!(shown("{% raw %}{{ x }}{% endraw %}z"), ["do:", "text:z"]);
+        assert_eq!(shown(r#"{{ "a\"}}" }}"#), [r#"out:"a\"}}""#]);
+    }
+
+    #[test]
+    fn what_never_ends() {
+        assert_eq!(
+            split("x {{ y").unwrap_err(),
+            Unclosed {
+                at: 2..4,
+                wanted: "}}"
+            }
+        );
+        assert_eq!(split("{{ '}} ").unwrap_err().wanted, "}}");
+        assert!(split("{% raw %}").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_split_whole_or_refused(text in "[ {}%#'\"\\\\a-é|()\\[\\]]{0,40}") {
+            if let Ok(pieces) = split(&text) {
+                let mut at = 0;
+                for piece in pieces {
+                    let (Piece::Text(range) | Piece::Comment(range) | Piece::Output { all: range, .. } | Piece::Statement { all: range, .. }) = piece;
+                    proptest::prop_assert_eq!(range.start, at);
+                    at = range.end;
+                }
+                proptest::prop_assert_eq!(at, text.len());
+            }
+        }
+    }
+}
