@@ -67,11 +67,7 @@ impl Lazy {
                 ),
                 ScalarValue::Float(value) => Self::Data(Value::from(*value)),
                 ScalarValue::Text if !is_unsafe && is_template(&scalar.text) => {
-                    Self::Template(Arc::new(TemplateText {
-                        text: Arc::clone(&scalar.text),
-                        span: node.span.clone(),
-                        offset: node.span.text().find(&*scalar.text),
-                    }))
+                    Self::Template(Arc::new(TemplateText::from_scalar(node, &scalar.text)))
                 }
                 ScalarValue::Text => Self::Data(Value::from(Arc::clone(&scalar.text))),
             },
@@ -114,12 +110,9 @@ impl Lazy {
     /// A mapping, folded to data when no value is a template.
     pub fn map(entries: IndexMap<Arc<str>, Self>) -> Self {
         if entries.values().all(|value| matches!(value, Self::Data(_))) {
-            Self::Data(
-                entries
-                    .into_iter()
-                    .filter_map(|(key, value)| Some((Value::from(key), value.into_data()?)))
-                    .collect::<Value>(),
-            )
+            Self::Data(Value::from_pairs(entries.into_iter().filter_map(
+                |(key, value)| Some((Value::from(key), value.into_data()?)),
+            )))
         } else {
             Self::Map(Arc::new(entries))
         }
@@ -136,4 +129,72 @@ impl Lazy {
 /// Whether text holds a template at all.
 pub fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%") || text.contains("{#")
+}
+
+/// `when`, `until`, `changed_when`, ...: an expression, or a list of which all must hold.
+#[derive(Debug, Clone)]
+pub enum Condition {
+    Bool(bool),
+    Expression(Arc<TemplateText>),
+    All(Vec<Condition>),
+    /// Something that can never be a condition; judged false with an error at run time, as Ansible does.
+    Wrong {
+        what: &'static str,
+        span: Span,
+    },
+}
+
+impl Condition {
+    pub fn from_node(node: &Node) -> Self {
+        match &node.kind {
+            NodeKind::Sequence(items) => Self::All(items.iter().map(Self::from_node).collect()),
+            NodeKind::Scalar(scalar) => match scalar.value {
+                ScalarValue::Bool(value) => Self::Bool(value),
+                ScalarValue::Text if !scalar.text.trim().is_empty() => {
+                    Self::Expression(Arc::new(TemplateText::from_scalar(node, &scalar.text)))
+                }
+                ScalarValue::Text => Self::Wrong {
+                    what: "empty",
+                    span: node.span.clone(),
+                },
+                _ => Self::Wrong {
+                    what: node.describe(),
+                    span: node.span.clone(),
+                },
+            },
+            NodeKind::Mapping(_) => Self::Wrong {
+                what: "a mapping",
+                span: node.span.clone(),
+            },
+        }
+    }
+}
+
+impl TemplateText {
+    /// From a scalar node. The offset is known when the text stands in the file as it is.
+    pub fn from_scalar(node: &Node, text: &Arc<str>) -> Self {
+        Self {
+            text: Arc::clone(text),
+            span: node.span.clone(),
+            offset: node.span.text().find(&**text),
+        }
+    }
+
+    /// Text from no file: a result that is evaluated, the text of a test.
+    pub fn from_text(name: &str, text: &str) -> Self {
+        let file = crate::source::SourceFile::from_text(name, text);
+        Self {
+            text: Arc::from(text),
+            span: Span::new(&file, 0, text.len()),
+            offset: Some(0),
+        }
+    }
+
+    /// The place of some bytes of the text in the file, as near as can be told.
+    pub fn place(&self, start: usize, end: usize) -> Span {
+        self.offset.map_or_else(
+            || self.span.clone(),
+            |offset| self.span.inside(offset + start, offset + end),
+        )
+    }
 }

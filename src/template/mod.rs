@@ -1,11 +1,24 @@
 //! In: what a person wrote in a playbook, and a scope of variables. Out: values, in Ansible's dialect of Jinja:
 //! native types, lazy nested templates, undefined names that fail, data that is never a template.
+//!
+//! ```text
+//! lazy      what a variable holds before it is used; Scope, where names are looked up
+//! split     text -> pieces          rewrite   an expression -> the engine's form, and its chains of names
+//! dialect   the engine, set up      expand    variables as the engine sees them: expanded when they are used
+//! templar   evaluates values, judges conditions, renders files
+//! ```
 
+mod dialect;
+mod errors;
+mod expand;
 mod lazy;
 mod rewrite;
 mod split;
 mod templar;
+#[cfg(test)]
+mod tests;
 
-pub use lazy::{Lazy, Scope, TemplateText};
+pub use errors::{TemplateError, TemplateErrorKind};
+pub use lazy::{Condition, Lazy, Scope, TemplateText, is_template};
 pub use minijinja::Value;
-pub use templar::{Templar, TemplateError, TemplateErrorKind};
+pub use templar::Templar;

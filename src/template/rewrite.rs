@@ -42,28 +42,7 @@ struct Token {
 }
 
 const KEYWORDS: &[&str] = &[
-    "and",
-    "or",
-    "not",
-    "in",
-    "is",
-    "if",
-    "else",
-    "true",
-    "false",
-    "none",
-    "True",
-    "False",
-    "None",
-    "recursive",
-    "import",
-    "as",
-    "with",
-    "without",
-    "context",
-    "ignore",
-    "missing",
-    "scoped",
+    "and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None",
 ];
 
 /// Rewrites an expression, or what stands behind the tag of a statement.
@@ -180,7 +159,7 @@ impl<'s> Rewriter<'s> {
                 Kind::Name if !KEYWORDS.contains(&word) => self.primary(out, depth),
                 Kind::String | Kind::Name | Kind::Number => self.primary(out, depth),
                 Kind::Sign if matches!(word, "(" | "[" | "{") && depth < DEPTH => {
-                    self.primary(out, depth)
+                    self.primary(out, depth);
                 }
                 Kind::Sign => {
                     out.push_str(word);

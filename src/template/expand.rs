@@ -1,0 +1,224 @@
+//! In: a scope of unexpanded variables. Out: the context that the engine asks for names. A template inside a variable
+//! is expanded when the variable is used, with the user's scope; what is never used never fails.
+
+use std::fmt;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use minijinja::value::{Enumerator, Object, ObjectRepr, Value, ValueKind};
+use minijinja::{Error, ErrorKind};
+
+use super::dialect::{Omit, environment};
+use super::errors::{TemplateError, TemplateErrorKind};
+use super::lazy::{Lazy, Scope, TemplateText};
+use super::templar::Templar;
+
+/// Variables inside variables inside variables: as deep as anybody nests, and no deeper than the stack bears.
+const DEPTH: usize = 64;
+
+/// The templates being expanded, innermost first.
+struct Frame {
+    text: Arc<TemplateText>,
+    name: Arc<str>,
+    outer: Option<Arc<Frame>>,
+    depth: usize,
+}
+
+/// Where an expansion takes place.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) templar: Templar,
+    pub(super) scope: Arc<dyn Scope>,
+    frame: Option<Arc<Frame>>,
+    name: Arc<str>,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({})", self.name)
+    }
+}
+
+impl Place {
+    pub(super) fn new(templar: &Templar, scope: &Arc<dyn Scope>) -> Self {
+        Self {
+            templar: templar.clone(),
+            scope: Arc::clone(scope),
+            frame: None,
+            name: Arc::from(""),
+        }
+    }
+
+    /// The context of an expression.
+    pub(super) fn context(&self) -> Value {
+        Value::from_object(Context(self.clone()))
+    }
+
+    /// A variable as the engine sees it: templates expanded now, collections when their parts are asked for.
+    pub(super) fn value(&self, lazy: &Lazy) -> Result<Value, TemplateError> {
+        match lazy {
+            Lazy::Data(value) => Ok(value.clone()),
+            Lazy::List(items) => Ok(Value::from_object(List(self.clone(), Arc::clone(items)))),
+            Lazy::Map(entries) => Ok(Value::from_object(Map(self.clone(), Arc::clone(entries)))),
+            Lazy::Template(text) => self.inside(text)?.templar_value(text),
+            Lazy::Vault(text) => self.templar.open_vault(text),
+        }
+    }
+
+    fn templar_value(&self, text: &Arc<TemplateText>) -> Result<Value, TemplateError> {
+        self.templar.template(text, self).map_err(|mut problem| {
+            if !self.name.is_empty() {
+                problem
+                    .chain
+                    .insert(0, (self.name.to_string(), Some(text.span.clone())));
+            }
+            problem
+        })
+    }
+
+    /// The place inside a template, unless it is being expanded already.
+    fn inside(&self, text: &Arc<TemplateText>) -> Result<Self, TemplateError> {
+        let mut frame = self.frame.as_ref();
+        while let Some(outer) = frame {
+            if Arc::ptr_eq(&outer.text, text) {
+                let message = format!(
+                    "recursive loop detected in template: `{}` refers to itself",
+                    outer.name
+                );
+                return Err(TemplateError::new(
+                    TemplateErrorKind::Recursion,
+                    message,
+                    Some(text.span.clone()),
+                ));
+            }
+            frame = outer.outer.as_ref();
+        }
+        let depth = self.frame.as_ref().map_or(0, |frame| frame.depth) + 1;
+        if depth > DEPTH {
+            let message = format!("variables refer to each other more than {DEPTH} levels deep");
+            return Err(TemplateError::new(
+                TemplateErrorKind::Recursion,
+                message,
+                Some(text.span.clone()),
+            ));
+        }
+        let frame = Frame {
+            text: Arc::clone(text),
+            name: Arc::clone(&self.name),
+            outer: self.frame.clone(),
+            depth,
+        };
+        Ok(Self {
+            frame: Some(Arc::new(frame)),
+            ..self.clone()
+        })
+    }
+
+    /// For the engine: an error becomes a value that fails when it is used.
+    fn shown(&self, name: &str, lazy: &Lazy) -> Value {
+        let place = Self {
+            name: Arc::from(name),
+            ..self.clone()
+        };
+        place.value(lazy).unwrap_or_else(|problem| {
+            Value::from(
+                Error::new(ErrorKind::BadSerialization, problem.message.clone())
+                    .with_source(problem),
+            )
+        })
+    }
+}
+
+/// All variables.
+#[derive(Debug)]
+struct Context(Place);
+
+impl Object for Context {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, name: &str) -> Option<Value> {
+        Some(self.0.shown(name, &self.0.scope.lookup(name)?))
+    }
+}
+
+#[derive(Debug)]
+struct Map(Place, Arc<IndexMap<Arc<str>, Lazy>>);
+
+impl Object for Map {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let name = key.as_str()?;
+        Some(self.0.shown(name, self.1.get(name)?))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(
+            self.1
+                .keys()
+                .map(|key| Value::from(Arc::clone(key)))
+                .collect(),
+        )
+    }
+}
+
+#[derive(Debug)]
+struct List(Place, Arc<[Lazy]>);
+
+impl Object for List {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Seq
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        Some(
+            self.0
+                .shown(&format!("[{key}]"), self.1.get(key.as_usize()?)?),
+        )
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Seq(self.1.len())
+    }
+}
+
+pub(super) fn is_omit(value: &Value) -> bool {
+    value.downcast_object_ref::<Omit>().is_some()
+}
+
+/// Plain data: everything expanded, `omit` entries dropped at any depth.
+pub(super) fn settle(value: &Value) -> Result<Value, Error> {
+    if is_omit(value) {
+        return Ok(value.clone());
+    }
+    match value.kind() {
+        // Only the engine can take the error out of a value that holds one: it does when the value is used.
+        ValueKind::Invalid => environment()
+            .compile_expression("value | d")?
+            .eval(Value::from_pairs([("value", value.clone())])),
+        ValueKind::Seq => {
+            let items = value
+                .try_iter()?
+                .filter(|item| !is_omit(item))
+                .map(|item| settle(&item));
+            Ok(Value::from(items.collect::<Result<Vec<_>, _>>()?))
+        }
+        ValueKind::Map => {
+            let mut entries = Vec::new();
+            for key in value.try_iter()? {
+                let item = value.get_item(&key)?;
+                if !is_omit(&item) {
+                    entries.push((key, settle(&item)?));
+                }
+            }
+            Ok(Value::from_pairs(entries))
+        }
+        ValueKind::Iterable => Ok(Value::from(
+            value
+                .try_iter()?
+                .map(|item| settle(&item))
+                .collect::<Result<Vec<_>, _>>()?,
+        )),
+        _ => Ok(value.clone()),
+    }
+}

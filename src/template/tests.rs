@@ -1,0 +1,234 @@
+//! What templates of playbooks become, by ansible-core 2.19.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::source::SourceFile;
+
+struct Variables(indexmap::IndexMap<Arc<str>, Lazy>);
+
+impl Scope for Variables {
+    fn lookup(&self, name: &str) -> Option<Lazy> {
+        self.0.get(name).cloned()
+    }
+
+    fn names(&self) -> Vec<Arc<str>> {
+        self.0.keys().cloned().collect()
+    }
+}
+
+const VARIABLES: &str = r#"
+n: 5
+f: 1.5
+s: text
+e: ""
+yes_text: "yes"
+none_value: null
+list: [1, 2, 3]
+m: {a: 1, b: {c: deep}}
+lazy: "{{ n }}"
+lazier: {x: "{{ lazy }}", y: "{{ nowhere }}", keep: "{{ omit }}"}
+lazy_list: ["{{ n }}", "{{ omit }}", 2]
+loop_a: "{{ loop_b }}"
+loop_b: "{{ loop_a }}"
+broken: "{{ m.zz.q }}"
+data: !unsafe "{{ n }}"
+expr: "n > 3"
+"#;
+
+fn scope() -> Arc<dyn Scope> {
+    let (node, diagnostics) = crate::yaml::parse(&SourceFile::from_text("vars.yml", VARIABLES));
+    assert!(diagnostics.is_empty());
+    let entries = node
+        .unwrap()
+        .as_mapping()
+        .unwrap()
+        .iter()
+        .map(|(k, v)| (Arc::from(k.as_str().unwrap()), Lazy::from_node(v)))
+        .collect();
+    Arc::new(Variables(entries))
+}
+
+fn render(text: &str) -> Result<Value, TemplateError> {
+    let lazy = Lazy::Template(Arc::new(TemplateText::from_text("t", text)));
+    Templar::default().evaluate(&lazy, &scope())
+}
+
+#[test]
+fn values_keep_their_types() {
+    let cases = [
+        ("{{ n }}", "5"),
+        ("{{ n }}{{ n }}", "\"55\""),
+        ("{{ n }} ", "\"5 \""),
+        ("{{ m }}", r#"{"a":1,"b":{"c":"deep"}}"#),
+        ("{{ m.b.c }}", "\"deep\""),
+        ("{{ m['b']['c'] }}", "\"deep\""),
+        ("{{ list[1:] }}", "[2,3]"),
+        ("{{ list[-1] }}", "3"),
+        ("{{ '[1,2]' }}", "\"[1,2]\""),
+        ("{{ n > 3 }}", "true"),
+        ("x{{ n > 3 }}", "\"xTrue\""),
+        ("a{{ none_value }}b", "\"ab\""),
+        ("{{ none_value }}", "null"),
+        ("{{ lazy }}", "5"),
+        ("{{ lazier.x }}", "5"),
+        ("{{ lazy_list }}", "[5,2]"),
+        ("{{ data }}", "\"{{ n }}\""),
+        ("{{ 'zz' | int }}", "0"),
+        ("{{ '0x1f' | int(base=16) }}", "31"),
+        ("{{ '2.9' | int }}", "2"),
+        ("{{ yes_text | bool }}", "true"),
+        ("{{ n is defined | ternary('a', 'b') }}", "\"a\""),
+        ("{% if n == 5 %}five{% endif %}", "\"five\""),
+        ("{% for i in list %}{{ i }},{% endfor %}", "\"1,2,3,\""),
+        ("{% set q = m.b.c %}{{ q }}", "\"deep\""),
+        (
+            "{{ list }} and {{ m.b }}",
+            "\"[1, 2, 3] and {'c': 'deep'}\"",
+        ),
+        ("{{ s.upper() }}", "\"TEXT\""),
+        ("{{ m.keys() | list }}", r#"["a","b"]"#),
+    ];
+    for (text, expected) in cases {
+        let value = render(text).unwrap_or_else(|problem| panic!("{text}: {problem:?}"));
+        assert_eq!(
+            serde_json::to_string(&minijinja::value::Serde(&value).0).unwrap(),
+            expected,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn undefined_names_walk_on_and_fail_where_they_are_used() {
+    let fine = [
+        ("{{ missing.a.b | default('d') }}", "d"),
+        ("{{ missing.a.b is defined }}", "False"),
+        ("{{ m.zz.q | default(1) }}", "1"),
+        ("{{ none_value.x | default(2) }}", "2"),
+        ("{{ missing['a'][0] | default(3) }}", "3"),
+        ("{{ e | default('full', true) }}", "full"),
+        ("{{ m.a is undefined }}", "False"),
+    ];
+    for (text, expected) in fine {
+        assert_eq!(
+            render(text)
+                .unwrap_or_else(|problem| panic!("{text}: {problem:?}"))
+                .to_string(),
+            expected,
+            "{text}"
+        );
+    }
+    for text in [
+        "{{ missing }}",
+        "{{ missing.a }}",
+        "{{ missing ~ 'x' }}",
+        "{{ missing == 1 }}",
+        "{{ missing < 3 }}",
+        "{{ missing | length }}",
+        "{{ not missing }}",
+        "{{ missing and true }}",
+        "x {{ missing }}",
+        "{{ broken }}",
+        "{{ lazier }}",
+    ] {
+        assert_eq!(
+            render(text).unwrap_err().kind,
+            TemplateErrorKind::Undefined,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn errors_name_the_thing_and_its_place() {
+    let problem = render("{{ s }} {{ lits }}").unwrap_err();
+    assert_eq!(problem.message, "'lits' is undefined");
+    assert_eq!(problem.span.unwrap().text(), "lits");
+    assert_eq!(problem.help.as_deref(), Some("did you mean `list`?"));
+
+    let problem = render("{{ broken }}").unwrap_err();
+    assert_eq!(
+        problem.message,
+        "object of type 'dict' has no attribute 'zz'"
+    );
+    assert_eq!(
+        problem.span.unwrap().text(),
+        "m.zz.q",
+        "the place is where the variable was written"
+    );
+    assert_eq!(problem.chain[0].0, "broken");
+
+    assert_eq!(
+        render("{{ n | no_such }}").unwrap_err().kind,
+        TemplateErrorKind::UnknownFilter
+    );
+    assert_eq!(
+        render("{{ n + }}").unwrap_err().kind,
+        TemplateErrorKind::Syntax
+    );
+    assert_eq!(
+        render("{{ n ").unwrap_err().message,
+        "a template is opened and never closed by `}}`"
+    );
+}
+
+#[test]
+fn a_loop_of_variables_is_told_not_run() {
+    let problem = render("{{ loop_a }}").unwrap_err();
+    assert_eq!(problem.kind, TemplateErrorKind::Recursion);
+}
+
+#[test]
+fn omit_is_dropped_at_any_depth_and_known_at_the_top() {
+    assert!(Templar::is_omit(&render("{{ omit }}").unwrap()));
+    assert!(Templar::is_omit(
+        &render("{{ missing | default(omit) }}").unwrap()
+    ));
+    assert_eq!(
+        render("{{ {'a': 1, 'b': omit} }}").unwrap().to_string(),
+        "{'a': 1}"
+    );
+}
+
+#[test]
+fn conditions_are_booleans() {
+    let judge = |text: &str| {
+        let (node, _) = crate::yaml::parse(&SourceFile::from_text("when.yml", text));
+        Templar::default().condition(&Condition::from_node(&node.unwrap()), &scope())
+    };
+    for (text, expected) in [
+        ("n == 5", true),
+        ("true", true),
+        ("[n == 5, n == 6]", false),
+        ("'{{ n > 3 }}'", true),
+        ("[n == 6, nowhere]", false),
+    ] {
+        assert_eq!(judge(text).unwrap(), expected, "{text}");
+    }
+    for text in ["n", "s", "list", "none_value", "m", "''", "5"] {
+        assert_eq!(
+            judge(text).unwrap_err().kind,
+            TemplateErrorKind::NotBoolean,
+            "{text}"
+        );
+    }
+    assert_eq!(
+        judge("nowhere").unwrap_err().message,
+        "'nowhere' is undefined"
+    );
+}
+
+#[test]
+fn files_keep_their_newlines() {
+    let file = |text: &str| {
+        Templar::default()
+            .render_file(&TemplateText::from_text("f.j2", text), &scope())
+            .unwrap()
+    };
+    assert_eq!(file("a={{ n }}\n"), "a=5\n");
+    assert_eq!(
+        file("{% for i in list %}\n{{ i }}\n{% endfor %}\nend\n\n"),
+        "1\n2\n3\nend\n\n"
+    );
+}
