@@ -29,6 +29,5 @@ pub fn run() -> u8 {
         Command::Doc { module, schema } => commands::doc::run(module.as_deref(), schema),
         Command::Init { dir } => commands::init::run(&dir),
         Command::Completion { shell } => commands::completion::run(shell),
-        _ => exit::BUG,
     }
 }

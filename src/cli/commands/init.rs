@@ -64,12 +64,6 @@ pub(in crate::cli) fn run(dir: &Path) -> u8 {
         }
         printer::out(&path.display().to_string());
     }
-    let dir = dir.display();
-    printer::err(&format!(
-        "next: cd {dir} && layerplay run promote.yml          (a simulation)"
-    ));
-    printer::err(
-        "then: name your clusters in inventory/clusters.yml and add `-i inventory/clusters.yml --check`",
-    );
+    printer::err("next: name your clusters in inventory/clusters.yml");
     exit::OK
 }
