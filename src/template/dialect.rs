@@ -57,6 +57,7 @@ fn build() -> Environment<'static> {
     env.add_filter("int", int);
     env.add_filter("float", float);
     env.add_filter("ternary", ternary);
+    super::filters::add_to(&mut env);
     env
 }
 

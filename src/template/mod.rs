@@ -11,6 +11,7 @@
 mod dialect;
 mod errors;
 mod expand;
+mod filters;
 mod lazy;
 mod rewrite;
 mod split;

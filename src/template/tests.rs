@@ -232,3 +232,94 @@ fn files_keep_their_newlines() {
         "1\n2\n3\nend\n\n"
     );
 }
+
+#[test]
+fn filters_of_ansible() {
+    let cases = [
+        (
+            r"{{ 'app-1.2.3' | regex_replace('-(\\d+)\\.', '_\\1_') }}",
+            "app_1_2.3",
+        ),
+        (
+            r"{{ 'aXbxc' | regex_replace('x', '$', ignorecase=true) }}",
+            "a$b$c",
+        ),
+        (
+            r"{{ 'k=v' | regex_search('(\\w)=(?P<v>\\w)', '\\g<v>', '\\1') }}",
+            "['v', 'k']",
+        ),
+        (r"{{ 'none' | regex_search('z') is none }}", "True"),
+        (r"{{ 'a1b22' | regex_findall('[0-9]+') }}", "['1', '22']"),
+        (
+            r"{{ 'ab cd' | regex_findall('(\\w)(\\w)') }}",
+            "[['a', 'b'], ['c', 'd']]",
+        ),
+        (
+            "{{ 'abc' is match('b') }}{{ 'abc' is search('b') }}",
+            "FalseTrue",
+        ),
+        ("{{ m | to_json }}", r#"{"a": 1, "b": {"c": "deep"}}"#),
+        (
+            "{{ {'b': 1, 'a': ['é']} | to_nice_json }}",
+            "{\n    \"a\": [\n        \"\\u00e9\"\n    ],\n    \"b\": 1\n}",
+        ),
+        ("{{ ('[1, {\"k\": null}]' | from_json)[1] }}", "{'k': None}"),
+        ("{{ 'x' | b64encode | b64decode }}", "x"),
+        (
+            "{{ 'test' | hash('sha256') }}",
+            "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        ),
+        ("{{ 'test' | md5 }}", "098f6bcd4621d373cade4e832627b4f6"),
+        ("{{ \"it's\" | quote }}", "'it'\"'\"'s'"),
+        (
+            "{{ m | dict2items | map(attribute='key') | list }}",
+            "['a', 'b']",
+        ),
+        ("{{ [{'key': 'x', 'value': 1}] | items2dict }}", "{'x': 1}"),
+        (
+            "{{ {'a': {'x': 1}, 'l': [1]} | combine({'a': {'y': 2}, 'l': [2]}, recursive=true, list_merge='append') }}",
+            "{'a': {'x': 1, 'y': 2}, 'l': [1, 2]}",
+        ),
+        (
+            "{{ {'a': 1} | combine([{'a': 2}, {'b': 3}]) }}",
+            "{'a': 2, 'b': 3}",
+        ),
+        (
+            "{{ [1, [2, [3, none]]] | flatten }}{{ [1, [2, [3]]] | flatten(levels=1) }}",
+            "[1, 2, 3][1, 2, [3]]",
+        ),
+        (
+            "{{ [1, 2, 2] | union([3, 1]) }}{{ [1, 2] | difference([2]) }}{{ [1, 2] | intersect([2]) }}",
+            "[1, 2, 3][1][2]",
+        ),
+        (
+            "{{ '/a/b.tar.gz' | basename }} {{ '/a/b' | dirname }} {{ '/a/b.tar.gz' | splitext }}",
+            "b.tar.gz /a ['/a/b.tar', '.gz']",
+        ),
+        ("{{ ['/a', 'b', '/c', 'd'] | path_join }}", "/c/d"),
+    ];
+    for (text, expected) in cases {
+        // A template file: Jinja's own escapes apply there.
+        let rendered =
+            Templar::default().render_file(&TemplateText::from_text("f.j2", text), &scope());
+        assert_eq!(
+            rendered.unwrap_or_else(|problem| panic!("{text}: {problem:?}")),
+            expected,
+            "{text}"
+        );
+    }
+    for text in [
+        "{{ 5 | combine({}) }}",
+        "{{ 'x' | hash('crc') }}",
+        "{{ 'x' | regex_replace('(', '') }}",
+        "{{ 'x' | regex_replace('x', '\\\\1') }}",
+        "{{ '{' | from_json }}",
+        "{{ {} | combine({}, list_merge='x') }}",
+    ] {
+        assert_eq!(
+            render(text).unwrap_err().kind,
+            TemplateErrorKind::Failed,
+            "{text}"
+        );
+    }
+}

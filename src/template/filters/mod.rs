@@ -1,0 +1,20 @@
+//! Ansible's filters. In: values; out: values. Grouped by what they work on; each group adds itself to the engine.
+
+mod collections;
+mod encodings;
+mod paths;
+mod regexes;
+
+use minijinja::{Environment, Error, ErrorKind};
+
+pub(super) fn add_to(env: &mut Environment<'static>) {
+    collections::add_to(env);
+    encodings::add_to(env);
+    paths::add_to(env);
+    regexes::add_to(env);
+}
+
+/// A filter's own failure, in its own words.
+fn fail(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, message.into())
+}
