@@ -93,11 +93,13 @@ fn or_none(text: &str) -> Value {
 )]
 /// `HumanDuration` of `k8s.io/apimachinery/pkg/util/duration`.
 pub fn human_duration(seconds: i64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     if seconds < -1 {
         return "<invalid>".into();
     }
-    match seconds.max(0) {
+    // A clock that is a moment behind.
+    let seconds = seconds.max(0);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
         ..120 => format!("{seconds}s"),
         ..600 => match seconds % 60 {
             0 => format!("{minutes}m"),
@@ -408,6 +410,8 @@ mod tests {
     #[test]
     fn durations_read_like_kubectl() {
         for (seconds, wanted) in [
+            (-5, "<invalid>"),
+            (-1, "0s"),
             (5, "5s"),
             (119, "119s"),
             (120, "2m"),
