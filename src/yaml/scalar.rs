@@ -58,9 +58,10 @@ fn integer(text: &str) -> Option<ScalarValue> {
         return None;
     }
     let digits: String = digits.chars().filter(|c| *c != '_').collect();
-    // `0_` and `0x_` are octal and hexadecimal to the resolver and then an error to the constructor; they are text here.
     if digits.is_empty() {
-        return None;
+        // `0_` is an octal zero; `0x_` and `0b_` are numbers to PyYAML's resolver and an error to its constructor, and
+        // are text here.
+        return (radix == 8).then_some(ScalarValue::Int(0));
     }
     let sign = if negative { "-" } else { "" };
     if let Ok(value) = i64::from_str_radix(&format!("{sign}{digits}"), radix) {
@@ -132,6 +133,10 @@ fn float(text: &str) -> Option<f64> {
         None => (rest, None),
     };
     let whole = if whole.is_empty() {
+        // The form that starts with a point has no sign: `-.5` is text.
+        if body.len() != text.len() {
+            return None;
+        }
         String::new()
     } else {
         underscored(whole)?
@@ -170,17 +175,20 @@ mod tests {
 
     #[test]
     fn as_pyyaml_does() {
-        // Each right side is what PyYAML 6.0 gives for the left one.
+        // Each right side is what PyYAML 6.0.3 gives for the left one.
         let text = [
             "y",
             "n",
             "0o644",
             "1e3",
             "08",
-            "0_",
+            "-.5",
+            "+.5",
+            "1e+3",
+            "._5",
+            "0x",
             "1:60",
             "0:30",
-            "-",
             "+",
             ".",
             "1.2.3",
@@ -211,6 +219,9 @@ mod tests {
             ("-0x10", -16),
             ("190:20:30", 685_230),
             ("0_7", 7),
+            ("0_", 0),
+            ("+0644", 420),
+            ("1__0", 10),
         ];
         for (case, value) in integers {
             assert_eq!(resolve(case), ScalarValue::Int(value), "{case}");
@@ -224,6 +235,10 @@ mod tests {
             ("190:20:30.15", 685_230.15),
             ("-.inf", f64::NEG_INFINITY),
             ("6.02e+23", 6.02e23),
+            (".5e+3", 500.0),
+            ("0:30.5", 30.5),
+            ("1_000.0_0e-1", 100.0),
+            (".5_", 0.5),
         ];
         for (case, value) in floats {
             assert_eq!(resolve(case), ScalarValue::Float(value), "{case}");
