@@ -1,1 +1,136 @@
-//! In: nodes and the catalogue of modules; out: the typed tree of plays, blocks, tasks and handlers, with all problems.
+//! In: YAML nodes. Out: plays, blocks and tasks with everything that they inherit, or every problem of the file.
+//!
+//! ```text
+//! keywords   what plays, blocks and tasks share, and how it flows down
+//! action     the three ways to write a module and its arguments
+//! lower      files -> plays -> blocks -> tasks; imports are opened here
+//! catalogue  names -> modules: the engine's own actions, native, in YAML, executables
+//! ```
+
+mod action;
+pub mod catalogue;
+mod keywords;
+mod lower;
+mod module;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::source::{SourceFile, Span};
+use crate::template::{Condition, Lazy};
+
+pub use action::{Arguments, parse_words};
+pub use catalogue::{Builtin, Catalogue, Kind};
+pub use keywords::Keywords;
+pub use lower::{lower, lower_included, lower_tasks};
+pub use module::{OptionSpec, OptionType, YamlModule};
+
+/// A playbook file, its imports opened.
+#[derive(Debug, Clone)]
+pub struct Playbook {
+    pub file: Arc<SourceFile>,
+    pub plays: Vec<Play>,
+}
+
+/// `vars:` as written.
+pub type Vars = IndexMap<Arc<str>, Lazy>;
+
+#[derive(Debug, Clone)]
+pub struct Play {
+    pub name: Option<Lazy>,
+    pub span: Span,
+    /// The folder of the file that holds the play: an imported playbook has its own.
+    pub dir: PathBuf,
+    /// A pattern, or a list of patterns.
+    pub hosts: Lazy,
+    pub hosts_span: Span,
+    pub keywords: Keywords,
+    pub vars: Arc<Vars>,
+    /// Each a name, or a list of which the first that exists is taken.
+    pub vars_files: Vec<Lazy>,
+    pub serial: Option<Lazy>,
+    pub order: Option<String>,
+    pub gather_facts: Option<bool>,
+    pub max_fail_percentage: Option<Lazy>,
+    pub force_handlers: bool,
+    pub stage: Option<Stage>,
+    pub pre_tasks: Vec<Item>,
+    pub tasks: Vec<Item>,
+    pub post_tasks: Vec<Item>,
+    pub handlers: Vec<Arc<Task>>,
+}
+
+/// A step of a promotion.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    pub name: String,
+    /// The stage whose hosts must have proven the same digest.
+    pub after: Option<String>,
+    pub span: Span,
+}
+
+#[derive(Debug, Clone)]
+pub enum Item {
+    Task(Arc<Task>),
+    Block(Arc<Block>),
+}
+
+/// Sections of tasks. What a block says is already in its tasks ([`Keywords::under`]).
+#[derive(Debug, Clone)]
+pub struct Block {
+    pub block: Vec<Item>,
+    pub rescue: Vec<Item>,
+    pub always: Vec<Item>,
+}
+
+/// A task with everything that it inherits.
+#[derive(Debug, Clone)]
+pub struct Task {
+    pub name: Option<Lazy>,
+    pub span: Span,
+    /// The folder of the file that holds the task.
+    pub dir: PathBuf,
+    /// The module as written.
+    pub action: String,
+    pub action_span: Span,
+    pub kind: Kind,
+    pub args: Arguments,
+    pub keywords: Keywords,
+    pub looping: Option<Loop>,
+    pub register: Option<Arc<str>>,
+    pub changed_when: Option<Condition>,
+    pub failed_when: Option<Condition>,
+    pub until: Option<Condition>,
+    pub retries: Option<Lazy>,
+    pub delay: Option<Lazy>,
+    /// Handlers only.
+    pub listen: Vec<String>,
+    pub is_handler: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Loop {
+    pub items: Lazy,
+    /// `with_NAME`: the lookup that makes the items; `None` for `loop`.
+    pub lookup: Option<String>,
+    pub span: Span,
+    pub loop_var: Arc<str>,
+    pub index_var: Option<Arc<str>>,
+    pub label: Option<Lazy>,
+    pub pause: Option<Lazy>,
+    pub extended: bool,
+    pub break_when: Option<Condition>,
+}
+
+impl Task {
+    /// The text of a `name:` that is no template.
+    pub fn plain_name(&self) -> Option<String> {
+        match self.name.as_ref()? {
+            Lazy::Data(value) => Some(value.to_string()),
+            Lazy::Template(text) => Some(text.text.to_string()),
+            _ => None,
+        }
+    }
+}
