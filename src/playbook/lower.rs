@@ -552,6 +552,7 @@ impl Lowering<'_> {
             kind,
             args,
             looping: self.looping(mapping),
+            vars: own.vars.last().cloned(),
             keywords: own.under(parent),
             register,
             changed_when: condition("changed_when"),

@@ -98,6 +98,8 @@ pub struct Task {
     pub kind: Kind,
     pub args: Arguments,
     pub keywords: Keywords,
+    /// The task's own `vars`, which are also in its keywords: the parameters of an include.
+    pub vars: Option<Arc<Vars>>,
     pub looping: Option<Loop>,
     pub register: Option<Arc<str>>,
     pub changed_when: Option<Condition>,

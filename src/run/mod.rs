@@ -1,1 +1,196 @@
-//! In: a playbook, an inventory, a platform; out: events. One dispatcher linearises; units own their state.
+//! In: playbooks, an inventory and real adapters. Out: one ordered stream of events, and an exit code.
+//!
+//! ```text
+//! play       batches, sections, handlers, gates         walk     blocks: which hosts go where
+//! unit       one host, one task: loop, when, retries    attempt  arguments, connection, the module
+//! builtin    actions that need the language             nested   modules in YAML
+//! bus        everything leaves through here             result   what playbooks read
+//! ```
+
+mod attempt;
+mod builtin;
+mod bus;
+mod nested;
+mod play;
+mod result;
+mod unit;
+mod walk;
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use indexmap::IndexMap;
+use layerplay_modules::ModuleError;
+use layerplay_modules::platform::{Platform, ProgressSink};
+use layerplay_modules::secret::Secrets;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::diagnostic::Diagnostics;
+use crate::event::{self, EventKind};
+use crate::playbook::{Catalogue, Playbook};
+use crate::vars::World;
+
+pub use bus::Bus;
+
+/// Whose rights a command has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Become {
+    pub method: String,
+    pub user: String,
+    pub flags: Option<String>,
+    pub password: Option<String>,
+}
+
+/// What a task needs of the world.
+pub struct Wanted {
+    pub host: String,
+    /// `local`, `ssh`, `cluster`.
+    pub connection: String,
+    /// Variables of the host that say how it is reached (`ansible_host`, `kubeconfig`, `context`, ...).
+    pub variables: IndexMap<String, Value>,
+    pub privilege: Option<Become>,
+    pub environment: IndexMap<String, String>,
+    pub check: bool,
+    pub diff: bool,
+    pub base_dir: PathBuf,
+    pub progress: Arc<dyn ProgressSink>,
+    pub cancel: CancellationToken,
+}
+
+/// Makes the platform of a task: the real adapters are behind this.
+#[async_trait]
+pub trait Connect: Send + Sync {
+    async fn platform(&self, wanted: Wanted) -> Result<Platform, ModuleError>;
+    /// Ends connections that tasks share.
+    async fn close(&self);
+}
+
+/// Everything that a run needs and shares.
+pub struct Run {
+    pub world: Arc<World>,
+    pub catalogue: Arc<Catalogue>,
+    pub connect: Arc<dyn Connect>,
+    pub bus: Bus,
+    pub secrets: Arc<Secrets>,
+    pub cancel: CancellationToken,
+    /// A further pattern that every play's hosts must match.
+    pub limit: Option<String>,
+    pub simulation: Option<String>,
+    /// Hosts that failed or were unreachable: out of all later plays.
+    lost: Mutex<HashSet<Arc<str>>>,
+    unreachable: Mutex<BTreeSet<Arc<str>>>,
+    tasks: AtomicU64,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Ok,
+    HostFailed,
+    Unreachable,
+    HeldAtGate,
+    Interrupted,
+    Error,
+}
+
+impl Ended {
+    /// Ansible's exit codes, and layerplay's own from 10 up.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Error => 1,
+            Self::HostFailed => 2,
+            Self::Unreachable => 4,
+            Self::HeldAtGate => 10,
+            Self::Interrupted => 99,
+        }
+    }
+}
+
+impl Run {
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "made in one place, from the command line"
+    )]
+    pub fn new(
+        world: Arc<World>,
+        catalogue: Arc<Catalogue>,
+        connect: Arc<dyn Connect>,
+        sinks: Vec<Box<dyn event::Sink>>,
+        secrets: Arc<Secrets>,
+        cancel: CancellationToken,
+        limit: Option<String>,
+        simulation: Option<String>,
+    ) -> Self {
+        Self {
+            world,
+            catalogue,
+            connect,
+            bus: Bus::new(sinks),
+            secrets,
+            cancel,
+            limit,
+            simulation,
+            lost: Mutex::default(),
+            unreachable: Mutex::default(),
+            tasks: AtomicU64::new(0),
+        }
+    }
+
+    fn next_task(&self) -> u64 {
+        self.tasks.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn is_lost(&self, host: &Arc<str>) -> bool {
+        self.lost.lock().is_ok_and(|lost| lost.contains(host))
+    }
+
+    fn lose(&self, host: &Arc<str>, is_unreachable: bool) {
+        if let Ok(mut lost) = self.lost.lock() {
+            lost.insert(Arc::clone(host));
+        }
+        if is_unreachable && let Ok(mut unreachable) = self.unreachable.lock() {
+            unreachable.insert(Arc::clone(host));
+        }
+    }
+
+    /// `meta: clear_host_errors`.
+    fn forgive(&self) {
+        if let Ok(mut lost) = self.lost.lock() {
+            lost.clear();
+        }
+        if let Ok(mut unreachable) = self.unreachable.lock() {
+            unreachable.clear();
+        }
+    }
+}
+
+/// Runs playbooks one after another. Problems that are no host's failure are returned for the caller to draw.
+pub async fn execute(run: &Arc<Run>, playbooks: &[Playbook]) -> (Ended, Diagnostics) {
+    let begun = Instant::now();
+    run.bus.emit(EventKind::RunStarted {
+        version: event::VERSION,
+        layerplay: env!("CARGO_PKG_VERSION").to_owned(),
+        playbooks: playbooks
+            .iter()
+            .map(|playbook| playbook.file.path.display().to_string())
+            .collect(),
+        inventory: run.world.inventory_sources(),
+        check: run.world.settings.check,
+        simulation: run.simulation.clone(),
+    });
+    let (ended, problems) = play::all(run, playbooks).await;
+    run.bus.emit(EventKind::RunFinished {
+        exit_code: ended.code(),
+        seconds: begun.elapsed().as_secs_f64(),
+        stats: run.bus.stats(),
+        proofs: run.bus.proofs(),
+    });
+    run.connect.close().await;
+    (ended, problems)
+}

@@ -1,0 +1,515 @@
+//! In: a task, a host's scope. Out: one attempt: arguments, connection, then the module's inspect and apply.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use layerplay_modules::contract::{Change, DynModule, FileArgument, Render};
+use layerplay_modules::platform::{Platform, Progress, ProgressSink};
+use layerplay_modules::{ModuleError, Retry};
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::result::{Done, to_json};
+use super::{Become, Run, Wanted, builtin, nested};
+use crate::event::{EventKind, TaskRef};
+use crate::playbook::{Kind, Task};
+use crate::template::{Lazy, Scope, Templar, TemplateError, TemplateText};
+use crate::vars::TaskScope;
+
+/// A module that asks for it is tried again this often (a conflict, an API server that restarts).
+const RETRIES: u32 = 3;
+
+/// Variables that say how a host is reached, and how clusters and registries are.
+const CONNECTION: &[&str] = &[
+    "ansible_become_flags",
+    "ansible_become_password",
+    "ansible_connection",
+    "ansible_host",
+    "ansible_host_key_checking",
+    "ansible_password",
+    "ansible_port",
+    "ansible_ssh_common_args",
+    "ansible_ssh_extra_args",
+    "ansible_ssh_private_key_file",
+    "ansible_user",
+    "context",
+    "kubeconfig",
+    "registry_auth_file",
+    "registry_ca_file",
+    "registry_insecure",
+];
+
+/// One host's part of a task, as everything below a unit needs it.
+#[derive(Clone)]
+pub(super) struct Unit {
+    pub(super) run: Arc<Run>,
+    pub(super) task: Arc<Task>,
+    pub(super) task_ref: TaskRef,
+    pub(super) scope: TaskScope,
+    /// The other host that it runs on.
+    pub(super) delegated_to: Option<String>,
+    pub(super) check: bool,
+    pub(super) diff: bool,
+}
+
+/// Turns what a module says into events.
+struct Relay {
+    run: Arc<Run>,
+    task: TaskRef,
+    host: String,
+}
+
+impl ProgressSink for Relay {
+    fn send(&self, progress: Progress) {
+        let (task, host) = (self.task.clone(), self.host.clone());
+        self.run.bus.emit(match progress {
+            Progress::Status(text) => EventKind::Status { task, host, text },
+            Progress::Note(text) => EventKind::Note { task, host, text },
+            Progress::Warning(text) => EventKind::Note {
+                task,
+                host,
+                text: format!("warning: {text}"),
+            },
+            Progress::Rollout(progress) => EventKind::Rollout {
+                task,
+                host,
+                progress,
+            },
+            Progress::Stall(diagnosis) => EventKind::Stall {
+                task,
+                host,
+                diagnosis,
+            },
+        });
+    }
+}
+
+/// A template failed, or a value has the wrong form: what the result says.
+pub(super) enum Problem {
+    Template(TemplateError),
+    Text(String),
+}
+
+impl From<TemplateError> for Problem {
+    fn from(problem: TemplateError) -> Self {
+        Self::Template(problem)
+    }
+}
+
+impl Problem {
+    pub(super) fn done(self) -> Done {
+        match self {
+            Self::Template(problem) => Done::template(&problem),
+            Self::Text(message) => Done::failed(message),
+        }
+    }
+}
+
+impl Unit {
+    pub(super) fn templar(&self) -> &Templar {
+        &self.run.world.templar
+    }
+
+    /// A keyword's value; `None` when it is not set, or `omit`.
+    pub(super) fn keyword(&self, lazy: Option<&Lazy>) -> Result<Option<minijinja::Value>, Problem> {
+        let Some(lazy) = lazy else { return Ok(None) };
+        let value = self.templar().evaluate(lazy, &self.scope.share())?;
+        Ok((!Templar::is_omit(&value) && !value.is_none()).then_some(value))
+    }
+
+    pub(super) fn flag(&self, lazy: Option<&Lazy>) -> Result<Option<bool>, Problem> {
+        Ok(self.keyword(lazy)?.map(|value| {
+            matches!(
+                value.to_string().to_lowercase().as_str(),
+                "true" | "yes" | "on" | "1" | "y" | "t"
+            )
+        }))
+    }
+
+    pub(super) fn text(&self, lazy: Option<&Lazy>) -> Result<Option<String>, Problem> {
+        Ok(self.keyword(lazy)?.map(|value| value.to_string()))
+    }
+
+    /// All arguments: defaults of the module, `args:` as one template, then those written at the module.
+    pub(super) fn arguments(&self) -> Result<Map<String, Value>, Problem> {
+        let scope = self.scope.share();
+        let mut all = Map::new();
+        let names = self.names();
+        for lazy in &self.task.keywords.module_defaults {
+            let defaults = to_json(&self.templar().evaluate(lazy, &scope)?);
+            for (module, arguments) in defaults.as_object().into_iter().flatten() {
+                let own = names.iter().any(|name| name == module);
+                all.extend(
+                    arguments
+                        .as_object()
+                        .filter(|_| own)
+                        .cloned()
+                        .unwrap_or_default(),
+                );
+            }
+        }
+        for lazy in &self.task.args.whole {
+            match to_json(&self.templar().evaluate(lazy, &scope)?) {
+                Value::Object(map) => all.extend(map),
+                Value::Null => {}
+                other => {
+                    return Err(Problem::Text(format!(
+                        "a module's arguments are a mapping, not `{other}`"
+                    )));
+                }
+            }
+        }
+        for (name, lazy) in &self.task.args.named {
+            let value = self.templar().evaluate(lazy, &scope)?;
+            if Templar::is_omit(&value) {
+                all.shift_remove(&**name);
+            } else {
+                all.insert(name.to_string(), to_json(&value));
+            }
+        }
+        if let (Some(free), Some(info)) = (&self.task.args.free, self.task.kind.info()) {
+            let value = self.templar().evaluate(free, &scope)?;
+            let name = info
+                .free_form
+                .clone()
+                .unwrap_or_else(|| "_raw_params".to_owned());
+            all.insert(name, to_json(&value));
+        }
+        Ok(all)
+    }
+
+    /// Every name of the task's module, for `module_defaults`.
+    fn names(&self) -> Vec<String> {
+        match (&self.task.kind, self.task.kind.info()) {
+            (_, Some(info)) => info.aliases.iter().chain([&info.name]).cloned().collect(),
+            (Kind::Builtin(action), _) => vec![
+                action.name().to_owned(),
+                format!("ansible.builtin.{}", action.name()),
+            ],
+            _ => vec![self.task.action.clone()],
+        }
+    }
+
+    pub(super) fn environment(&self) -> Result<IndexMap<String, String>, Problem> {
+        let mut all = IndexMap::new();
+        for lazy in &self.task.keywords.environment {
+            let Some(value) = self.keyword(Some(lazy))? else {
+                continue;
+            };
+            for (name, value) in to_json(&value).as_object().into_iter().flatten() {
+                let text = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), ToOwned::to_owned);
+                all.insert(name.clone(), text);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Runs the task's action once.
+    pub(super) async fn attempt(&self) -> Done {
+        let limit = match self.text(self.task.keywords.timeout.as_ref()) {
+            Ok(text) => text
+                .and_then(|text| text.parse::<f64>().ok())
+                .filter(|seconds| *seconds > 0.0),
+            Err(problem) => return problem.done(),
+        };
+        let Some(seconds) = limit else {
+            return self.act().await;
+        };
+        match tokio::time::timeout(Duration::from_secs_f64(seconds), self.act()).await {
+            Ok(done) => done,
+            Err(_) => {
+                let mut done = Done::failed(format!("Timed out after {seconds} second(s)."));
+                done.result
+                    .insert("timedout".to_owned(), json!({"period": seconds}));
+                done
+            }
+        }
+    }
+
+    async fn act(&self) -> Done {
+        let arguments = match self.arguments() {
+            Ok(arguments) => arguments,
+            Err(problem) => return problem.done(),
+        };
+        match &self.task.kind {
+            Kind::Builtin(action) => builtin::run(self, *action, arguments).await,
+            Kind::Native(module) => match self.platform().await {
+                Ok(platform) => self.native(module, arguments, &platform).await,
+                Err(done) => *done,
+            },
+            Kind::Yaml(module) => nested::run(self, module, arguments).await,
+            Kind::External(path) => match self.platform().await {
+                Ok(platform) => super::nested::external(self, path, arguments, &platform).await,
+                Err(done) => *done,
+            },
+        }
+    }
+
+    async fn native(
+        &self,
+        module: &Arc<dyn DynModule>,
+        mut arguments: Map<String, Value>,
+        platform: &Platform,
+    ) -> Done {
+        let info = module.info();
+        if self.check && !info.supports.check {
+            return Done {
+                skipped: true,
+                result: super::result::map(
+                    json!({"msg": format!("remote module ({}) does not support check mode", info.name)}),
+                ),
+                ..Done::default()
+            };
+        }
+        for file in &info.files {
+            if let Err(done) = self.resolve_file(file, &mut arguments) {
+                return *done;
+            }
+        }
+        let mut tries = 0;
+        loop {
+            match self.once(module, arguments.clone(), platform).await {
+                Ok(done) => return done,
+                Err(problem) => match problem.retry {
+                    Retry::After(delay) if tries < RETRIES && !self.run.cancel.is_cancelled() => {
+                        tries += 1;
+                        platform.status(format!("{problem}; trying again"));
+                        platform.clock.sleep(delay).await;
+                    }
+                    _ => {
+                        let place = problem
+                            .argument
+                            .as_ref()
+                            .and_then(|name| self.task.args.places.get(name.as_str()));
+                        return Done::error(problem, place);
+                    }
+                },
+            }
+        }
+    }
+
+    async fn once(
+        &self,
+        module: &Arc<dyn DynModule>,
+        arguments: Map<String, Value>,
+        platform: &Platform,
+    ) -> Result<Done, ModuleError> {
+        let change = module.inspect(arguments, platform).await?;
+        let (fields, diff) = match &change.change {
+            Change::None(outcome) => return Ok(Done::outcome(outcome.clone())),
+            Change::Unknown { message, .. } if self.check => {
+                return Ok(Done {
+                    skipped: true,
+                    result: super::result::map(json!({"msg": message})),
+                    ..Done::default()
+                });
+            }
+            Change::Some {
+                fields,
+                diff,
+                preview,
+                ..
+            } if self.check => {
+                return Ok(Done {
+                    changed: true,
+                    changes: fields.clone(),
+                    diff: diff.clone(),
+                    ..Done::outcome(preview.clone())
+                });
+            }
+            Change::Some { fields, diff, .. } => (fields.clone(), diff.clone()),
+            Change::Unknown { .. } => (Vec::new(), Vec::new()),
+        };
+        let outcome = module.apply(change, platform).await?;
+        Ok(Done {
+            changes: fields,
+            diff,
+            ..Done::outcome(outcome)
+        })
+    }
+
+    /// Finds the file that an argument names, and renders it when the module wants that.
+    fn resolve_file(
+        &self,
+        file: &FileArgument,
+        arguments: &mut Map<String, Value>,
+    ) -> Result<(), Box<Done>> {
+        let Some(name) = arguments.get(file.argument).and_then(Value::as_str) else {
+            return Ok(());
+        };
+        if arguments
+            .get("remote_src")
+            .is_some_and(|value| matches!(value.to_string().trim_matches('"'), "true" | "yes"))
+        {
+            return Ok(());
+        }
+        let fail = |message: String| Box::new(Done::failed(message));
+        let path = self.find_file(name, file.folder).map_err(|looked| {
+            fail(format!(
+                "could not find `{name}` on this machine; looked in {}",
+                looked
+                    .iter()
+                    .map(|dir| dir.display().to_string())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ))
+        })?;
+        arguments.insert(file.argument.to_owned(), json!(path.display().to_string()));
+        let Some(content) = file.content else {
+            return Ok(());
+        };
+        let source = crate::source::read(&path).map_err(|problem| fail(problem.to_string()))?;
+        let is_template = match file.render {
+            Render::Never => return Ok(()),
+            Render::Always => true,
+            Render::J2 => path.extension().is_some_and(|ending| ending == "j2"),
+        };
+        let text = if is_template {
+            let text = TemplateText {
+                text: Arc::from(source.text.as_str()),
+                span: crate::source::Span::new(&source, 0, source.text.len()),
+                offset: Some(0),
+            };
+            self.templar()
+                .render_file(&text, &self.scope.share())
+                .map_err(|problem| Box::new(Done::template(&problem)))?
+        } else {
+            source.text.clone()
+        };
+        arguments.insert(content.to_owned(), json!(text));
+        Ok(())
+    }
+
+    /// Ansible's search: beside the task's file, then beside the playbook, each with its special folder first.
+    pub(super) fn find_file(&self, name: &str, folder: &str) -> Result<PathBuf, Vec<PathBuf>> {
+        let path = Path::new(name);
+        if path.is_absolute() {
+            return if path.exists() {
+                Ok(path.to_owned())
+            } else {
+                Err(vec![path.to_owned()])
+            };
+        }
+        let mut looked = Vec::new();
+        for dir in self.scope.search_path() {
+            for dir in [dir.join(folder), dir] {
+                let candidate = dir.join(path);
+                if candidate.exists() {
+                    return Ok(candidate);
+                }
+                if !looked.contains(&dir) {
+                    looked.push(dir);
+                }
+            }
+        }
+        Err(looked)
+    }
+
+    /// The adapters for the host that the task runs on.
+    pub(super) async fn platform(&self) -> Result<Platform, Box<Done>> {
+        let wanted = self.wanted().map_err(|problem| Box::new(problem.done()))?;
+        self.run
+            .connect
+            .platform(wanted)
+            .await
+            .map_err(|problem| Box::new(Done::error(problem, None)))
+    }
+
+    fn wanted(&self) -> Result<Wanted, Problem> {
+        let host = self
+            .delegated_to
+            .clone()
+            .unwrap_or_else(|| self.scope.host.name.to_string());
+        let world = &self.run.world;
+        // How a machine is reached is said by its own variables, not by those of the host that delegates to it.
+        let reach = match &self.delegated_to {
+            Some(other) => {
+                let mut scope = TaskScope::new(world, self.scope.play.clone(), &world.host(other));
+                scope.play_vars = self.scope.play_vars.clone();
+                scope
+            }
+            None => self.scope.clone(),
+        };
+        let shared = reach.share();
+        let mut variables = IndexMap::new();
+        for name in CONNECTION {
+            if let Some(lazy) = reach.lookup(name) {
+                let value = self.templar().evaluate(&lazy, &shared)?;
+                variables.insert((*name).to_owned(), to_json(&value));
+            }
+        }
+        let keywords = &self.task.keywords;
+        for (name, keyword) in [
+            ("ansible_user", &keywords.remote_user),
+            ("ansible_port", &keywords.port),
+        ] {
+            if let (false, Some(text)) =
+                (variables.contains_key(name), self.text(keyword.as_ref())?)
+            {
+                variables.insert(name.to_owned(), Value::String(text));
+            }
+        }
+        let connection = match variables.get("ansible_connection").and_then(Value::as_str) {
+            Some(name) => name.to_owned(),
+            None => match self.text(keywords.connection.as_ref())? {
+                Some(name) => name,
+                // The implicit localhost needs no inventory and no SSH.
+                None if matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1") => {
+                    "local".to_owned()
+                }
+                None => "ssh".to_owned(),
+            },
+        };
+        let privilege = if self.flag(keywords.become_.as_ref())?.unwrap_or(false) {
+            let var = |name: &str| {
+                variables
+                    .get(name)
+                    .and_then(Value::as_str)
+                    .map(ToOwned::to_owned)
+            };
+            let password = var("ansible_become_password");
+            if let Some(password) = &password {
+                self.run.secrets.add(password);
+            }
+            Some(Become {
+                method: self
+                    .text(keywords.become_method.as_ref())?
+                    .unwrap_or_else(|| "sudo".to_owned()),
+                user: self
+                    .text(keywords.become_user.as_ref())?
+                    .unwrap_or_else(|| "root".to_owned()),
+                flags: self
+                    .text(keywords.become_flags.as_ref())?
+                    .or_else(|| var("ansible_become_flags")),
+                password,
+            })
+        } else {
+            None
+        };
+        Ok(Wanted {
+            connection,
+            variables,
+            privilege,
+            environment: self.environment()?,
+            check: self.check,
+            diff: self.diff,
+            base_dir: self
+                .scope
+                .play
+                .as_ref()
+                .map(|play| play.dir.clone())
+                .unwrap_or_default(),
+            progress: Arc::new(Relay {
+                run: Arc::clone(&self.run),
+                task: self.task_ref.clone(),
+                host: self.scope.host.name.to_string(),
+            }),
+            cancel: CancellationToken::clone(&self.run.cancel),
+            host,
+        })
+    }
+}

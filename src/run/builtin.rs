@@ -1,0 +1,602 @@
+//! Actions that need the language: they evaluate expressions, or change the engine's own state.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use minijinja::Value as TemplateValue;
+use serde_json::{Map, Value, json};
+
+use super::attempt::Unit;
+use super::result::{Done, Request, map, to_json};
+use super::unit::condition;
+use crate::diagnostic::{Diagnostics, draw};
+use crate::playbook::Builtin;
+use crate::template::{Condition, Lazy, TemplateErrorKind, TemplateText};
+use crate::vars::{Vars, is_reserved, load_path};
+
+pub(super) async fn run(unit: &Unit, action: Builtin, arguments: Map<String, Value>) -> Done {
+    match action {
+        Builtin::Debug => debug(unit, &arguments),
+        Builtin::Assert => assert(unit, &arguments),
+        Builtin::Fail => Done::failed(
+            text(&arguments, "msg").unwrap_or_else(|| "Failed as requested from task".to_owned()),
+        ),
+        Builtin::SetFact => set_fact(unit, arguments),
+        Builtin::IncludeVars => include_vars(unit, &arguments),
+        Builtin::IncludeTasks | Builtin::ImportTasks => include_tasks(unit, &arguments),
+        Builtin::Meta => meta(unit),
+        Builtin::AddHost => add_host(unit, &arguments),
+        Builtin::GroupBy => group_by(unit, &arguments),
+        Builtin::Pause => pause(unit, &arguments).await,
+    }
+}
+
+/// A text argument; numbers and booleans as they are written.
+fn text(arguments: &Map<String, Value>, name: &str) -> Option<String> {
+    match arguments.get(name)? {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// A list, or text parted by commas.
+fn names(value: Option<&Value>) -> Vec<String> {
+    match value {
+        Some(Value::Array(items)) => items
+            .iter()
+            .map(|item| {
+                item.as_str()
+                    .map_or_else(|| item.to_string(), ToOwned::to_owned)
+            })
+            .collect(),
+        Some(Value::String(text)) => text
+            .split(',')
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn unknown(arguments: &Map<String, Value>, module: &str, known: &[&str]) -> Option<Done> {
+    let wrong = arguments
+        .keys()
+        .find(|name| !known.contains(&name.as_str()))?;
+    Some(Done::failed(format!(
+        "`{module}` has no argument `{wrong}`; it takes {}",
+        known.join(", ")
+    )))
+}
+
+fn debug(unit: &Unit, arguments: &Map<String, Value>) -> Done {
+    if let Some(done) = unknown(arguments, "debug", &["msg", "var", "verbosity"]) {
+        return done;
+    }
+    let verbosity = text(arguments, "verbosity")
+        .and_then(|text| text.parse::<u8>().ok())
+        .unwrap_or(0);
+    if verbosity > unit.run.world.settings.verbosity {
+        let mut done = Done::skipped("Verbosity threshold not met.");
+        done.result.insert(
+            "skipped_reason".to_owned(),
+            json!("Verbosity threshold not met."),
+        );
+        return done;
+    }
+    let mut result = Map::new();
+    match arguments.get("var") {
+        Some(Value::String(expression)) => {
+            let template = TemplateText::from_text("var", expression);
+            let value = match unit.templar().expression(&template, &unit.scope.share()) {
+                Ok(value) => to_json(&value),
+                Err(problem) if problem.kind == TemplateErrorKind::Undefined => {
+                    json!("VARIABLE IS NOT DEFINED!")
+                }
+                Err(problem) => return Done::template(&problem),
+            };
+            result.insert(expression.clone(), value);
+        }
+        Some(other) => {
+            result.insert(other.to_string(), other.clone());
+        }
+        None => {
+            result.insert(
+                "msg".to_owned(),
+                arguments
+                    .get("msg")
+                    .cloned()
+                    .unwrap_or_else(|| json!("Hello world!")),
+            );
+        }
+    }
+    Done {
+        shown: true,
+        result,
+        ..Done::default()
+    }
+}
+
+fn assert(unit: &Unit, arguments: &Map<String, Value>) -> Done {
+    if let Some(done) = unknown(
+        arguments,
+        "assert",
+        &["that", "fail_msg", "msg", "success_msg", "quiet"],
+    ) {
+        return done;
+    }
+    let conditions: Vec<Value> = match arguments.get("that") {
+        Some(Value::Array(items)) => items.clone(),
+        Some(Value::Null) | None => return Done::failed("`assert` lacks the argument `that`"),
+        Some(one) => vec![one.clone()],
+    };
+    let scope = unit.scope.share();
+    for item in conditions {
+        let (judged, shown) = match &item {
+            Value::Bool(value) => (Condition::Bool(*value), value.to_string()),
+            Value::String(text) => (condition(text), text.clone()),
+            other => return Done::failed(format!("a condition cannot be `{other}`")),
+        };
+        match unit.templar().condition(&judged, &scope) {
+            Ok(true) => {}
+            Ok(false) => {
+                let message = arguments
+                    .get("fail_msg")
+                    .or_else(|| arguments.get("msg"))
+                    .cloned();
+                return Done {
+                    failed: true,
+                    shown: true,
+                    result: map(json!({
+                        "assertion": shown, "evaluated_to": false,
+                        "msg": message.unwrap_or_else(|| json!("Assertion failed")),
+                    })),
+                    ..Done::default()
+                };
+            }
+            Err(problem) => return Done::template(&problem),
+        }
+    }
+    let message = arguments
+        .get("success_msg")
+        .cloned()
+        .unwrap_or_else(|| json!("All assertions passed"));
+    Done {
+        shown: true,
+        ..Done::ok(json!({"msg": message}))
+    }
+}
+
+fn lazy(value: &Value) -> Lazy {
+    Lazy::Data(super::result::from_json(&value))
+}
+
+fn set_fact(unit: &Unit, arguments: Map<String, Value>) -> Done {
+    let mut facts = Map::new();
+    let mut warnings = Vec::new();
+    for (name, value) in arguments {
+        if name == "cacheable" {
+            continue;
+        }
+        let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_')
+            && !name.starts_with(|c: char| c.is_ascii_digit());
+        if !is_name || name.is_empty() {
+            return Done::failed(format!(
+                "The variable name '{name}' is not valid. Variables must start with a letter or underscore character, and contain only letters, numbers and underscores."
+            ));
+        }
+        if is_reserved(&name) {
+            warnings.push(format!(
+                "`{name}` is a name of layerplay's own: what is set is not seen"
+            ));
+        }
+        facts.insert(name, value);
+    }
+    if facts.is_empty() {
+        return Done::failed(
+            "No key/value pairs provided, at least one is required for this action to succeed",
+        );
+    }
+    let delegated = unit
+        .flag(unit.task.keywords.delegate_facts.as_ref())
+        .unwrap_or(None)
+        .unwrap_or(false);
+    let host = match (&unit.delegated_to, delegated) {
+        (Some(other), true) => unit.run.world.host(other),
+        _ => Arc::clone(&unit.scope.host),
+    };
+    host.add_set(
+        facts
+            .iter()
+            .map(|(name, value)| (Arc::from(name.as_str()), lazy(value))),
+    );
+    Done {
+        warnings,
+        ..Done::ok(json!({"ansible_facts": facts}))
+    }
+}
+
+/// The argument that may also stand behind the module's name.
+fn free_text(
+    unit: &Unit,
+    arguments: &Map<String, Value>,
+    name: &str,
+) -> Result<Option<String>, Done> {
+    if let Some(text) = text(arguments, name) {
+        return Ok(Some(text));
+    }
+    unit.text(unit.task.args.free.as_ref())
+        .map_err(super::attempt::Problem::done)
+}
+
+fn drawn(problems: &Diagnostics) -> Done {
+    let text: Vec<String> = problems
+        .0
+        .iter()
+        .map(|problem| draw(problem, false))
+        .collect();
+    let message = problems
+        .0
+        .first()
+        .map(|problem| problem.message.clone())
+        .unwrap_or_default();
+    Done {
+        diagnostic: Some(text.join("\n")),
+        ..Done::failed(message)
+    }
+}
+
+fn include_vars(unit: &Unit, arguments: &Map<String, Value>) -> Done {
+    let name = match free_text(unit, arguments, "file") {
+        Ok(name) => name.or_else(|| text(arguments, "dir")),
+        Err(done) => return done,
+    };
+    let Some(name) = name else {
+        return Done::failed("`include_vars` needs a file or `dir`");
+    };
+    let path = match unit.find_file(&name, "vars") {
+        Ok(path) => path,
+        Err(_) => {
+            return Done::failed(format!(
+                "Could not find or access '{name}' on the Ansible Controller."
+            ));
+        }
+    };
+    let vars = match load_path(&path) {
+        Ok(vars) => vars,
+        Err(problems) => return drawn(&problems),
+    };
+    let scope = unit.scope.share();
+    let mut facts = Map::new();
+    for (key, value) in &vars {
+        // Shown as far as it can be expanded now; what is kept stays as written.
+        if let Ok(value) = unit.templar().evaluate(value, &scope) {
+            facts.insert(key.to_string(), to_json(&value));
+        }
+    }
+    match text(arguments, "name") {
+        Some(name) => {
+            let whole = Lazy::map(vars);
+            unit.scope.host.add_included([(Arc::from(name), whole)]);
+        }
+        None => unit.scope.host.add_included(vars),
+    }
+    Done::ok(
+        json!({"ansible_facts": facts, "ansible_included_var_files": [path.display().to_string()]}),
+    )
+}
+
+fn include_tasks(unit: &Unit, arguments: &Map<String, Value>) -> Done {
+    let name = match free_text(unit, arguments, "file") {
+        Ok(Some(name)) => name,
+        Ok(None) => return Done::failed("No file specified for ansible.builtin.include_tasks"),
+        Err(done) => return done,
+    };
+    let file = PathBuf::from(&name);
+    let found = if file.is_absolute() {
+        file.is_file().then_some(file)
+    } else {
+        unit.find_file(&name, "tasks").ok()
+    };
+    let Some(file) = found else {
+        return Done::failed(format!(
+            "Could not find or access '{name}' on the Ansible Controller."
+        ));
+    };
+    // Parameters of the include: its own variables, and the item of its loop.
+    let mut parameters = unit.scope.parameters.clone();
+    parameters.extend(unit.task.vars.clone());
+    parameters.extend(unit.scope.local.iter().cloned());
+    let item = unit.scope.local.last().map(|local| {
+        let name = unit
+            .task
+            .looping
+            .as_ref()
+            .map(|looping| Arc::clone(&looping.loop_var));
+        let shown = name.and_then(|name| match local.get(&name) {
+            Some(Lazy::Data(value)) => Some(value.to_string()),
+            _ => None,
+        });
+        shown.unwrap_or_default()
+    });
+    let apply = arguments.get("apply").and_then(Value::as_object).cloned();
+    let mut done = Done::ok(json!({"include": file.display().to_string()}));
+    done.requests.push(Request::Include {
+        file,
+        parameters,
+        item,
+        apply,
+    });
+    done
+}
+
+fn meta(unit: &Unit) -> Done {
+    let word = match unit.text(unit.task.args.free.as_ref()) {
+        Ok(word) => word.unwrap_or_default(),
+        Err(problem) => return problem.done(),
+    };
+    let request = match word.as_str() {
+        "flush_handlers" => Some(Request::FlushHandlers),
+        "clear_host_errors" => Some(Request::ClearHostErrors),
+        "end_play" => Some(Request::EndPlay),
+        "end_batch" => Some(Request::EndBatch),
+        "end_host" => Some(Request::EndHost),
+        "clear_facts" => {
+            unit.scope.host.clear_facts();
+            None
+        }
+        "noop" | "refresh_inventory" | "reset_connection" => None,
+        other => return Done::failed(format!("invalid meta action requested: {other}")),
+    };
+    Done {
+        requests: request.into_iter().collect(),
+        ..Done::default()
+    }
+}
+
+fn add_host(unit: &Unit, arguments: &Map<String, Value>) -> Done {
+    let name = ["name", "hostname", "host"]
+        .iter()
+        .find_map(|key| text(arguments, key));
+    let Some(name) = name else {
+        return Done::failed("name, host or hostname needs to be provided");
+    };
+    let groups = names(
+        ["groups", "group", "groupname"]
+            .iter()
+            .find_map(|key| arguments.get(*key)),
+    );
+    let vars: Vars = arguments
+        .iter()
+        .filter(|(key, _)| {
+            !matches!(
+                key.as_str(),
+                "name" | "hostname" | "host" | "groups" | "group" | "groupname"
+            )
+        })
+        .map(|(key, value)| (Arc::from(key.as_str()), lazy(value)))
+        .collect();
+    let changed = unit.run.world.change_inventory(|inventory| {
+        let is_new = !inventory.hosts.contains_key(name.as_str());
+        let before = inventory.groups_of(&name).len();
+        inventory.add_host(&name);
+        for group in &groups {
+            inventory.add_member(group, &name);
+        }
+        inventory.add_host(&name).vars.extend(vars.clone());
+        is_new || inventory.groups_of(&name).len() != before
+    });
+    let shown: Map<String, Value> = vars
+        .iter()
+        .filter_map(|(key, value)| match value {
+            Lazy::Data(value) => Some((key.to_string(), to_json(value))),
+            _ => None,
+        })
+        .collect();
+    Done {
+        changed,
+        ..Done::ok(json!({"add_host": {"host_name": name, "groups": groups, "host_vars": shown}}))
+    }
+}
+
+fn group_by(unit: &Unit, arguments: &Map<String, Value>) -> Done {
+    let Some(key) = text(arguments, "key") else {
+        return Done::failed("the 'key' param is required when using group_by");
+    };
+    // Ansible makes names without spaces of them.
+    let group = key.replace(' ', "-");
+    let mut parents = names(arguments.get("parents"));
+    if parents.is_empty() {
+        parents.push("all".to_owned());
+    }
+    let host = Arc::clone(&unit.scope.host.name);
+    let changed = unit.run.world.change_inventory(|inventory| {
+        let is_new = !inventory
+            .groups
+            .get(group.as_str())
+            .is_some_and(|known| known.hosts.contains(&host));
+        inventory.add_member(&group, &host);
+        for parent in &parents {
+            // A parent that is already below it stays where it is.
+            let _ = inventory.try_add_child(parent, &group);
+        }
+        is_new
+    });
+    Done {
+        changed,
+        ..Done::ok(json!({"add_group": group, "parent_groups": parents}))
+    }
+}
+
+async fn pause(unit: &Unit, arguments: &Map<String, Value>) -> Done {
+    if let Some(done) = unknown(
+        arguments,
+        "pause",
+        &["seconds", "minutes", "prompt", "echo"],
+    ) {
+        return done;
+    }
+    let number = |name: &str, unit: f64| {
+        let text = text(arguments, name)?;
+        Some(
+            text.parse::<f64>()
+                .map(|value| value * unit)
+                .map_err(|_| format!("`{name}: {text}` is no number")),
+        )
+    };
+    let seconds = match number("seconds", 1.0).or_else(|| number("minutes", 60.0)) {
+        Some(Ok(seconds)) => Some(seconds.max(0.0)),
+        Some(Err(message)) => return Done::failed(message),
+        None => None,
+    };
+    let begun = std::time::Instant::now();
+    let mut done = Done::default();
+    match seconds {
+        Some(seconds) => unit.wait(seconds).await,
+        None => done
+            .warnings
+            .push("Not waiting for response to prompt as stdin is not interactive".to_owned()),
+    }
+    done.result = map(json!({"delta": begun.elapsed().as_secs(), "user_input": "", "echo": true}));
+    if let Some(seconds) = seconds {
+        done.result.insert(
+            "stdout".to_owned(),
+            json!(format!("Paused for {seconds} seconds")),
+        );
+    }
+    done
+}
+
+/// The items of `with_NAME`.
+pub(super) fn loop_items(
+    name: &str,
+    value: &TemplateValue,
+    list: Option<Vec<TemplateValue>>,
+) -> Result<Vec<TemplateValue>, String> {
+    use minijinja::value::ValueKind;
+    let is_list = |value: &TemplateValue| value.kind() == ValueKind::Seq;
+    let items_of = |value: &TemplateValue| -> Vec<TemplateValue> {
+        if is_list(value) {
+            value.try_iter().map(Iterator::collect).unwrap_or_default()
+        } else {
+            vec![value.clone()]
+        }
+    };
+    let all = list.clone().unwrap_or_else(|| vec![value.clone()]);
+    match name {
+        "items" => Ok(all.iter().flat_map(items_of).collect()),
+        "list" => list.ok_or_else(|| "with_list expects a list".to_owned()),
+        "indexed_items" => Ok(all
+            .iter()
+            .flat_map(items_of)
+            .enumerate()
+            .map(|(at, item)| TemplateValue::from(vec![TemplateValue::from(at), item]))
+            .collect()),
+        "dict" => {
+            if value.kind() != ValueKind::Map {
+                return Err("with_dict expects a dict".to_owned());
+            }
+            let keys = value.try_iter().map_err(|problem| problem.to_string())?;
+            Ok(keys
+                .map(|key| {
+                    let item = value.get_item(&key).unwrap_or_default();
+                    TemplateValue::from_pairs([("key", key), ("value", item)])
+                })
+                .collect())
+        }
+        "nested" | "cartesian" => Ok(all
+            .iter()
+            .map(items_of)
+            .fold(vec![Vec::new()], |done: Vec<Vec<TemplateValue>>, next| {
+                done.iter()
+                    .flat_map(|head| {
+                        next.iter()
+                            .map(move |item| head.iter().cloned().chain([item.clone()]).collect())
+                    })
+                    .collect()
+            })
+            .into_iter()
+            .map(TemplateValue::from)
+            .collect()),
+        "together" => {
+            let columns: Vec<Vec<TemplateValue>> = all.iter().map(items_of).collect();
+            let longest = columns.iter().map(Vec::len).max().unwrap_or(0);
+            Ok((0..longest)
+                .map(|at| {
+                    TemplateValue::from(
+                        columns
+                            .iter()
+                            .map(|column| {
+                                column
+                                    .get(at)
+                                    .cloned()
+                                    .unwrap_or_else(|| TemplateValue::from(()))
+                            })
+                            .collect::<Vec<_>>(),
+                    )
+                })
+                .collect())
+        }
+        "sequence" => sequence(&value.to_string()),
+        other => Err(format!(
+            "no lookup is called `{other}`: `with_{other}` cannot be used"
+        )),
+    }
+}
+
+/// `start=1 end=5 stride=2 format=n%02d`.
+fn sequence(text: &str) -> Result<Vec<TemplateValue>, String> {
+    let (named, _) = crate::playbook::parse_words(text, false)?;
+    let get = |name: &str| {
+        named
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.clone())
+    };
+    let number = |name: &str, default: i64| {
+        get(name).map_or(Ok(default), |text| {
+            text.parse::<i64>()
+                .map_err(|_| format!("with_sequence: `{name}={text}` is no number"))
+        })
+    };
+    let start = number("start", 1)?;
+    let stride = number("stride", 1)?.max(1);
+    let end = match get("count") {
+        Some(_) => start + (number("count", 0)? - 1) * stride,
+        None => number("end", start - 1)?,
+    };
+    if (end - start) / stride > 1_000_000 {
+        return Err("with_sequence: more than a million items".to_owned());
+    }
+    let format = get("format").unwrap_or_else(|| "%d".to_owned());
+    let mut items = Vec::new();
+    let mut at = start;
+    while at <= end {
+        items.push(TemplateValue::from(formatted(&format, at)));
+        at += stride;
+    }
+    Ok(items)
+}
+
+/// The `%d` and `%0Nd` of a format.
+fn formatted(format: &str, value: i64) -> String {
+    let Some((head, rest)) = format.split_once('%') else {
+        return format.to_owned();
+    };
+    let Some(end) = rest.find(['d', 'x', 'i']) else {
+        return format.to_owned();
+    };
+    let width: usize = rest[..end].trim_start_matches('0').parse().unwrap_or(0);
+    let is_padded = rest.starts_with('0');
+    let number = if rest[end..].starts_with('x') {
+        format!("{value:x}")
+    } else {
+        value.to_string()
+    };
+    let number = if is_padded {
+        format!("{number:0>width$}")
+    } else {
+        format!("{number:>width$}")
+    };
+    format!("{head}{number}{}", &rest[end + 1..])
+}

@@ -1,0 +1,689 @@
+//! In: plays. Out: their batches run, section by section, with handlers and gates.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use indexmap::{IndexMap, IndexSet};
+
+use super::attempt::Unit;
+use super::result::to_json;
+use super::walk::Here;
+use super::{Ended, Run};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::event::{EventKind, Place};
+use crate::plan::{BatchSize, Selection, batches};
+use crate::playbook::{Item, Play, Playbook, Task};
+use crate::promote::{Gate, StageRecord, judge};
+use crate::template::{Lazy, Templar};
+use crate::vars::{Layers, PlayContext, TaskScope, load_path};
+
+/// One play on one batch.
+pub(super) struct PlayRun {
+    pub(super) run: Arc<Run>,
+    pub(super) play: Arc<Play>,
+    pub(super) context: Arc<PlayContext>,
+    pub(super) selection: Selection,
+    order: Vec<Arc<str>>,
+    vars: HashMap<Arc<str>, Layers>,
+    notified: Mutex<HashMap<Arc<str>, IndexSet<usize>>>,
+    failed: Mutex<HashSet<Arc<str>>>,
+    max_fail: Option<f64>,
+    over: AtomicBool,
+    play_over: AtomicBool,
+    fatal: AtomicBool,
+    missing_handler: Mutex<Option<String>>,
+}
+
+/// All plays of all playbooks.
+pub(super) async fn all(run: &Arc<Run>, playbooks: &[Playbook]) -> (Ended, Diagnostics) {
+    let mut stages: IndexMap<String, StageRecord> = IndexMap::new();
+    for playbook in playbooks {
+        run.bus.emit(EventKind::PlaybookStarted {
+            file: playbook.file.path.display().to_string(),
+        });
+        for play in &playbook.plays {
+            if run.cancel.is_cancelled() {
+                return (Ended::Interrupted, Diagnostics::default());
+            }
+            match one(run, &Arc::new(play.clone()), &mut stages).await {
+                Ok(true) => {}
+                Ok(false) => return (verdict(run), Diagnostics::default()),
+                Err(Stop::Problems(problems)) => return (Ended::Error, problems),
+                Err(Stop::Held) => return (Ended::HeldAtGate, Diagnostics::default()),
+            }
+        }
+    }
+    (verdict(run), Diagnostics::default())
+}
+
+enum Stop {
+    Problems(Diagnostics),
+    Held,
+}
+
+impl From<Diagnostic> for Stop {
+    fn from(problem: Diagnostic) -> Self {
+        Self::Problems(problem.into())
+    }
+}
+
+fn verdict(run: &Run) -> Ended {
+    let is_empty =
+        |lock: &Mutex<HashSet<Arc<str>>>| lock.lock().is_ok_and(|hosts| hosts.is_empty());
+    if run.cancel.is_cancelled() {
+        Ended::Interrupted
+    } else if run.unreachable.lock().is_ok_and(|hosts| !hosts.is_empty()) {
+        Ended::Unreachable
+    } else if is_empty(&run.lost) {
+        Ended::Ok
+    } else {
+        Ended::HostFailed
+    }
+}
+
+/// `false` when no later play may run.
+async fn one(
+    run: &Arc<Run>,
+    play: &Arc<Play>,
+    stages: &mut IndexMap<String, StageRecord>,
+) -> Result<bool, Stop> {
+    run.world.prepare(&play.dir).map_err(Stop::Problems)?;
+    let nobody = run.world.host("localhost");
+    let mut context = PlayContext {
+        dir: play.dir.clone(),
+        stage: play.stage.as_ref().map(|stage| stage.name.clone()),
+        ..PlayContext::default()
+    };
+    let mut scope = TaskScope::new(
+        &run.world,
+        Some(Arc::new(PlayContext {
+            dir: play.dir.clone(),
+            ..PlayContext::default()
+        })),
+        &nobody,
+    );
+    scope.play_vars = vec![Arc::clone(&play.vars)];
+    let templar = &run.world.templar;
+    let evaluate = |lazy: &Lazy| {
+        templar
+            .evaluate(lazy, &scope.share())
+            .map_err(|problem| Stop::from(problem.to_diagnostic()))
+    };
+    let pattern = match to_json(&evaluate(&play.hosts)?) {
+        serde_json::Value::Array(patterns) => patterns
+            .iter()
+            .map(|pattern| pattern.as_str().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+            .join(","),
+        other => other
+            .as_str()
+            .map_or_else(|| other.to_string(), ToOwned::to_owned),
+    };
+    context.name = match &play.name {
+        Some(name) => templar
+            .evaluate(name, &scope.share())
+            .map_or_else(|_| pattern.clone(), |name| name.to_string()),
+        None => pattern.clone(),
+    };
+    let bad_pattern = |problem: crate::inventory::PatternError| {
+        Stop::from(Diagnostic::error(Code::UNKNOWN_HOST, problem.message).at(&play.hosts_span, ""))
+    };
+    let (mut hosts, unmatched) = run.world.select(&pattern).map_err(bad_pattern)?;
+    for name in unmatched
+        .iter()
+        .filter(|_| !run.world.host_names().is_empty())
+    {
+        let near = run
+            .world
+            .inventory(|inventory| inventory.nearest_name(name).map(ToOwned::to_owned));
+        let hint = near
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_default();
+        run.bus.emit(EventKind::Warning {
+            message: format!("Could not match supplied host pattern, ignoring: {name}{hint}"),
+        });
+    }
+    if let Some(limit) = &run.limit {
+        let (allowed, _) = run.world.select(limit).map_err(bad_pattern)?;
+        hosts.retain(|host| allowed.contains(host));
+    }
+    if hosts.is_empty() {
+        run.bus.emit(EventKind::NoHosts { play: context.name });
+        return Ok(true);
+    }
+    context.all_hosts.clone_from(&hosts);
+    hosts.retain(|host| !run.is_lost(host));
+    if let Some(stage) = &play.stage {
+        let record = stages
+            .entry(stage.name.clone())
+            .or_insert_with(|| StageRecord {
+                name: stage.name.clone(),
+                ..StageRecord::default()
+            });
+        for host in &context.all_hosts {
+            if !record.hosts.iter().any(|known| **known == **host) {
+                record.hosts.push(host.to_string());
+            }
+        }
+    }
+    if hosts.is_empty() {
+        return Ok(false);
+    }
+    order(&mut hosts, play.order.as_deref());
+    let sizes = match &play.serial {
+        None => Vec::new(),
+        Some(lazy) => {
+            let items = match to_json(&evaluate(lazy)?) {
+                serde_json::Value::Array(items) => items,
+                one => vec![one],
+            };
+            let parse =
+                |item: &serde_json::Value| BatchSize::parse(item.to_string().trim_matches('"'));
+            items
+                .iter()
+                .map(|item| {
+                    parse(item).ok_or_else(|| {
+                        Stop::from(
+                            Diagnostic::error(
+                                Code::WRONG_SHAPE,
+                                format!("`serial: {item}` is no number of hosts"),
+                            )
+                            .at(&play.span, "")
+                            .help("write `2`, `\"30%\"`, or a list of these"),
+                        )
+                    })
+                })
+                .collect::<Result<_, _>>()?
+        }
+    };
+    let max_fail = match &play.max_fail_percentage {
+        None => None,
+        Some(lazy) => evaluate(lazy)?
+            .to_string()
+            .trim_end_matches('%')
+            .parse()
+            .ok(),
+    };
+    let groups = batches(&hosts, &sizes);
+    let count = groups.len();
+    for (index, batch) in groups.into_iter().enumerate() {
+        if run.cancel.is_cancelled() {
+            return Ok(false);
+        }
+        let mut shared = PlayContext {
+            name: context.name.clone(),
+            dir: context.dir.clone(),
+            stage: context.stage.clone(),
+            all_hosts: context.all_hosts.clone(),
+            ..PlayContext::default()
+        };
+        shared.alive = RwLock::new(
+            hosts
+                .iter()
+                .filter(|host| !run.is_lost(host))
+                .cloned()
+                .collect(),
+        );
+        shared.batch = RwLock::new(batch.clone());
+        let (line, column) = play.span.line_column();
+        run.bus.emit(EventKind::PlayStarted {
+            name: shared.name.clone(),
+            hosts: batch.iter().map(ToString::to_string).collect(),
+            stage: shared.stage.clone(),
+            batch: index + 1,
+            batches: count,
+            place: Some(Place {
+                file: play.span.path().display().to_string(),
+                line,
+                column,
+            }),
+        });
+        let mut playing = PlayRun {
+            run: Arc::clone(run),
+            play: Arc::clone(play),
+            context: Arc::new(shared),
+            selection: Selection {
+                tags: run.world.settings.tags.clone(),
+                skip: run.world.settings.skip_tags.clone(),
+            },
+            order: batch.clone(),
+            vars: HashMap::new(),
+            notified: Mutex::default(),
+            failed: Mutex::default(),
+            max_fail,
+            over: AtomicBool::new(false),
+            play_over: AtomicBool::new(false),
+            fatal: AtomicBool::new(false),
+            missing_handler: Mutex::default(),
+        };
+        playing.load_vars_files()?;
+        if index == 0 {
+            playing.gate(stages)?;
+        }
+        let playing = Arc::new(playing);
+        playing.sections(batch.clone()).await;
+        let failed = playing.failed_hosts();
+        if let (Some(stage), false) = (&play.stage, failed.is_empty())
+            && let Some(record) = stages.get_mut(&stage.name)
+        {
+            record.failed.extend(failed.iter().map(ToString::to_string));
+        }
+        if let Some(name) = playing
+            .missing_handler
+            .lock()
+            .ok()
+            .and_then(|name| name.clone())
+        {
+            return Err(Stop::from(
+                Diagnostic::error(Code::UNKNOWN_HANDLER, format!("The requested handler '{name}' was not found in either the main handlers list nor in the listening handlers list"))
+                    .at(&play.span, "in this play"),
+            ));
+        }
+        let all_failed = !batch.is_empty() && batch.iter().all(|host| run.is_lost(host));
+        if all_failed || playing.fatal.load(Ordering::Relaxed) {
+            run.bus.emit(EventKind::NoMoreHosts);
+            return Ok(false);
+        }
+        if playing.play_over.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    Ok(true)
+}
+
+fn order(hosts: &mut Vec<Arc<str>>, order: Option<&str>) {
+    match order {
+        Some("sorted") => hosts.sort(),
+        Some("reverse_sorted") => {
+            hosts.sort();
+            hosts.reverse();
+        }
+        Some("reverse_inventory") => hosts.reverse(),
+        // A random order that needs no randomness of ours: that of a randomly seeded map.
+        Some("shuffle") => {
+            *hosts = hosts
+                .drain(..)
+                .collect::<HashSet<_>>()
+                .into_iter()
+                .collect()
+        }
+        _ => {}
+    }
+}
+
+impl PlayRun {
+    async fn sections(self: &Arc<Self>, hosts: Vec<Arc<str>>) {
+        let mut alive = hosts;
+        let empty: &[Item] = &[];
+        for section in [
+            self.play.pre_tasks.as_slice(),
+            empty,
+            self.play.tasks.as_slice(),
+            empty,
+            self.play.post_tasks.as_slice(),
+            empty,
+        ] {
+            alive = if section.is_empty() {
+                self.flush_handlers(alive).await
+            } else {
+                self.items(section, alive, Here::default()).await.ok
+            };
+        }
+    }
+
+    /// Each host's `vars_files`; of a list of names the first that exists is taken.
+    fn load_vars_files(&mut self) -> Result<(), Stop> {
+        if self.play.vars_files.is_empty() {
+            return Ok(());
+        }
+        for host in self.order.clone() {
+            let mut layers = Layers::new();
+            for lazy in &self.play.vars_files {
+                let mut scope = TaskScope::new(
+                    &self.run.world,
+                    Some(Arc::clone(&self.context)),
+                    &self.run.world.host(&host),
+                );
+                scope.play_vars = std::iter::once(Arc::clone(&self.play.vars))
+                    .chain(layers.iter().cloned())
+                    .collect();
+                let value = self
+                    .run
+                    .world
+                    .templar
+                    .evaluate(lazy, &scope.share())
+                    .map_err(|problem| Stop::from(problem.to_diagnostic()))?;
+                let names = match to_json(&value) {
+                    serde_json::Value::Array(names) => names
+                        .iter()
+                        .filter_map(|name| name.as_str().map(ToOwned::to_owned))
+                        .collect(),
+                    one => vec![one.as_str().unwrap_or_default().to_owned()],
+                };
+                let found = names
+                    .iter()
+                    .flat_map(|name| {
+                        [
+                            self.play.dir.join(name),
+                            self.play.dir.join("vars").join(name),
+                        ]
+                    })
+                    .find(|path| path.exists());
+                let path = found.ok_or_else(|| {
+                    Stop::from(
+                        Diagnostic::error(
+                            Code::MISSING_FILE,
+                            format!("vars file {} was not found", names.join(" or ")),
+                        )
+                        .at(&self.play.span, ""),
+                    )
+                })?;
+                layers.push(Arc::new(load_path(&path).map_err(Stop::Problems)?));
+            }
+            self.vars.insert(host, layers);
+        }
+        Ok(())
+    }
+
+    pub(super) fn play_vars(&self, host: &Arc<str>) -> Layers {
+        let files = self.vars.get(host).into_iter().flatten().cloned();
+        std::iter::once(Arc::clone(&self.play.vars))
+            .chain(files)
+            .collect()
+    }
+
+    /// The gate of `stage.after`: judged before the first task.
+    fn gate(&self, stages: &IndexMap<String, StageRecord>) -> Result<(), Stop> {
+        let Some(stage) = &self.play.stage else {
+            return Ok(());
+        };
+        let Some(after) = &stage.after else {
+            return Ok(());
+        };
+        if self.run.world.settings.check {
+            self.run.bus.emit(EventKind::Warning {
+                message: format!(
+                    "the gate of stage `{}` is not judged in check mode: nothing was proven",
+                    stage.name
+                ),
+            });
+            return Ok(());
+        }
+        let held = |reason: String, help: String| {
+            self.run.bus.emit(EventKind::GateHeld {
+                stage: stage.name.clone(),
+                after: after.clone(),
+                reason,
+                help: Some(help),
+            });
+            Err(Stop::Held)
+        };
+        let proofs = self.run.bus.proofs();
+        let images = match self.images() {
+            Ok(images) => images,
+            Err(reason) => return held(reason, "the image of a stage with `after` must be known before its first task: set it from what an earlier play registered".to_owned()),
+        };
+        if images.is_empty() {
+            return held("it applies no image that could have been proven".to_owned(), "a stage with `after` applies an image with `apply_layer`, `machine_config` or `rollout`".to_owned());
+        }
+        for image in images {
+            let digest = image
+                .split_once('@')
+                .map_or(image.as_str(), |(_, digest)| digest);
+            match judge(after, stages.get(after), digest, &proofs) {
+                Gate::Open(proofs) => self.run.bus.emit(EventKind::GateOpened {
+                    stage: stage.name.clone(),
+                    after: after.clone(),
+                    digest: digest.to_owned(),
+                    proofs,
+                }),
+                Gate::Held { reason, help } => return held(reason, help),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every image that the play's tasks apply, on any of its hosts.
+    fn images(&self) -> Result<IndexSet<String>, String> {
+        let mut tasks = Vec::new();
+        for section in [
+            &self.play.pre_tasks,
+            &self.play.tasks,
+            &self.play.post_tasks,
+        ] {
+            collect(section, &mut tasks);
+        }
+        let mut images = IndexSet::new();
+        for task in tasks.iter().filter(|task| {
+            task.kind
+                .info()
+                .is_some_and(|info| info.touches.cluster || info.touches.nodes)
+        }) {
+            for lazy in ["image", "os_image"]
+                .iter()
+                .filter_map(|name| task.args.named.get(*name))
+            {
+                for host in &self.order {
+                    let mut scope = TaskScope::new(
+                        &self.run.world,
+                        Some(Arc::clone(&self.context)),
+                        &self.run.world.host(host),
+                    );
+                    scope.play_vars = self.play_vars(host);
+                    scope.task_vars.clone_from(&task.keywords.vars);
+                    let value = self
+                        .run
+                        .world
+                        .templar
+                        .evaluate(lazy, &scope.share())
+                        .map_err(|problem| {
+                            format!(
+                                "the image of task `{}` is not known: {}",
+                                task.plain_name().unwrap_or_else(|| task.action.clone()),
+                                problem.message
+                            )
+                        })?;
+                    if !Templar::is_omit(&value) && !value.is_none() {
+                        images.insert(value.to_string());
+                    }
+                }
+            }
+        }
+        Ok(images)
+    }
+
+    /// Names that were notified become handlers to run, in the order of their definition.
+    pub(super) fn notify(&self, host: &Arc<str>, names: &[String]) {
+        for name in names {
+            let found: Vec<usize> = self
+                .play
+                .handlers
+                .iter()
+                .enumerate()
+                .filter(|(_, handler)| answers(handler, name))
+                .map(|(at, _)| at)
+                .collect();
+            // Of several handlers with one name the first runs; of a topic all do.
+            let by_name = found
+                .iter()
+                .copied()
+                .find(|at| self.play.handlers[*at].plain_name().as_deref() == Some(name));
+            let chosen: Vec<usize> = match by_name {
+                Some(at) => found
+                    .iter()
+                    .copied()
+                    .filter(|other| {
+                        *other == at || self.play.handlers[*other].listen.contains(name)
+                    })
+                    .collect(),
+                None => found,
+            };
+            if chosen.is_empty() {
+                if let Ok(mut missing) = self.missing_handler.lock() {
+                    missing.get_or_insert_with(|| name.clone());
+                }
+                self.end(false);
+            }
+            if let Ok(mut notified) = self.notified.lock() {
+                notified.entry(Arc::clone(host)).or_default().extend(chosen);
+            }
+        }
+    }
+
+    /// Runs notified handlers; returns the hosts that are still well.
+    pub(super) async fn flush_handlers(self: &Arc<Self>, hosts: Vec<Arc<str>>) -> Vec<Arc<str>> {
+        let mut alive = hosts;
+        let mut extra: Vec<Arc<str>> = Vec::new();
+        if self.play.force_handlers {
+            extra = self.failed_hosts();
+        }
+        for (at, handler) in self.play.handlers.iter().enumerate() {
+            let take = |host: &Arc<str>| {
+                self.notified.lock().is_ok_and(|mut notified| {
+                    notified
+                        .get_mut(host)
+                        .is_some_and(|handlers| handlers.shift_remove(&at))
+                })
+            };
+            let chosen: Vec<Arc<str>> = alive
+                .iter()
+                .chain(&extra)
+                .filter(|host| take(host))
+                .cloned()
+                .collect();
+            if chosen.is_empty() {
+                continue;
+            }
+            let after = self.task(handler, chosen.clone(), &Here::default()).await;
+            alive.retain(|host| !chosen.contains(host) || after.ok.contains(host));
+        }
+        alive
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed) || self.run.cancel.is_cancelled()
+    }
+
+    /// `meta: end_batch`, `end_play`.
+    pub(super) fn end(&self, only_batch: bool) {
+        self.over.store(true, Ordering::Relaxed);
+        if !only_batch {
+            self.play_over.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn make_fatal(&self) {
+        self.fatal.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn in_order<'h>(&self, hosts: impl Iterator<Item = &'h Arc<str>>) -> Vec<Arc<str>> {
+        let wanted: HashSet<&Arc<str>> = hosts.collect();
+        self.order
+            .iter()
+            .filter(|host| wanted.contains(host))
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn batch(&self) -> Vec<Arc<str>> {
+        self.context
+            .batch
+            .read()
+            .map(|batch| batch.clone())
+            .unwrap_or_default()
+    }
+
+    fn failed_hosts(&self) -> Vec<Arc<str>> {
+        let failed = self
+            .failed
+            .lock()
+            .map(|failed| failed.clone())
+            .unwrap_or_default();
+        self.in_order(failed.iter())
+    }
+
+    /// Out of the batch: unreachable for the whole run, or ended without a failure.
+    pub(super) fn drop_host(&self, host: &Arc<str>, is_unreachable: bool) {
+        self.leave(host);
+        if is_unreachable {
+            self.run.lose(host, true);
+            if let Ok(mut failed) = self.failed.lock() {
+                failed.insert(Arc::clone(host));
+            }
+        }
+    }
+
+    fn leave(&self, host: &Arc<str>) {
+        for list in [&self.context.batch, &self.context.alive] {
+            if let Ok(mut hosts) = list.write() {
+                hosts.retain(|known| known != host);
+            }
+        }
+    }
+
+    pub(super) fn mark_failed(&self, hosts: &[Arc<str>]) {
+        for host in hosts {
+            self.leave(host);
+            self.run.lose(host, false);
+            if let Ok(mut failed) = self.failed.lock() {
+                failed.insert(Arc::clone(host));
+            }
+        }
+    }
+
+    /// `max_fail_percentage` must be passed, not reached.
+    pub(super) fn too_many_failed(&self) -> bool {
+        let failed = self.failed.lock().map_or(0, |failed| failed.len());
+        #[allow(clippy::cast_precision_loss, reason = "numbers of hosts")]
+        let percent = failed as f64 * 100.0 / self.order.len().max(1) as f64;
+        let passed = self.max_fail.is_some_and(|most| percent > most);
+        if passed {
+            self.make_fatal();
+        }
+        passed
+    }
+}
+
+fn answers(handler: &Task, name: &str) -> bool {
+    handler.plain_name().as_deref() == Some(name)
+        || handler.listen.iter().any(|topic| topic == name)
+}
+
+fn collect(items: &[Item], tasks: &mut Vec<Arc<Task>>) {
+    for item in items {
+        match item {
+            Item::Task(task) => tasks.push(Arc::clone(task)),
+            Item::Block(block) => {
+                for section in [&block.block, &block.rescue, &block.always] {
+                    collect(section, tasks);
+                }
+            }
+        }
+    }
+}
+
+/// A keyword that is a plain yes.
+pub(super) fn constant(lazy: Option<&Lazy>) -> bool {
+    matches!(lazy, Some(Lazy::Data(value)) if matches!(value.to_string().to_lowercase().as_str(), "true" | "yes" | "on" | "1"))
+}
+
+pub(super) fn flag_of(unit: &Unit, lazy: Option<&Lazy>) -> bool {
+    unit.flag(lazy).unwrap_or(None).unwrap_or(false)
+}
+
+/// The same parameters: the same layers, or the same data in them.
+pub(super) fn same(one: &Layers, other: &Layers) -> bool {
+    let equal = |a: &Lazy, b: &Lazy| match (a, b) {
+        (Lazy::Data(a), Lazy::Data(b)) => a == b,
+        (Lazy::Template(a), Lazy::Template(b)) => Arc::ptr_eq(a, b),
+        _ => false,
+    };
+    one.len() == other.len()
+        && one.iter().zip(other).all(|(a, b)| {
+            Arc::ptr_eq(a, b)
+                || (a.len() == b.len()
+                    && a.iter()
+                        .all(|(name, value)| b.get(name).is_some_and(|other| equal(value, other))))
+        })
+}

@@ -1,0 +1,601 @@
+//! In: a list of tasks and blocks, and hosts. Out: which hosts came through, which failed. All hosts finish a task
+//! before any starts on the next (the `linear` strategy).
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
+
+use super::attempt::Unit;
+use super::play::PlayRun;
+use super::result::{Done, Request};
+use super::unit::Ended;
+use crate::event::{EventKind, Place, Proof, Status, TaskRef};
+use crate::playbook::{Builtin, Item, Keywords, Kind, Task, lower_included};
+use crate::template::Lazy;
+use crate::vars::{Layers, TaskScope, Vars};
+
+/// Where a walk is.
+#[derive(Clone, Default)]
+pub(super) struct Here {
+    /// Some block around has a rescue section that would catch a failure.
+    pub(super) rescuable: bool,
+    /// Parameters of the includes around.
+    pub(super) parameters: Layers,
+    /// Folders of the includes around, nearest first.
+    pub(super) search_path: Vec<PathBuf>,
+}
+
+/// Hosts after some tasks. Unreachable and ended hosts are in neither list.
+#[derive(Debug, Default)]
+pub(super) struct Walked {
+    pub(super) ok: Vec<Arc<str>>,
+    pub(super) failed: Vec<Arc<str>>,
+}
+
+/// Hosts that asked for the same file with the same parameters.
+struct Included {
+    file: PathBuf,
+    parameters: Layers,
+    item: Option<String>,
+    apply: Option<Map<String, Value>>,
+    hosts: Vec<Arc<str>>,
+}
+
+impl PlayRun {
+    pub(super) fn items<'w>(
+        self: &'w Arc<Self>,
+        items: &'w [Item],
+        hosts: Vec<Arc<str>>,
+        here: Here,
+    ) -> BoxFuture<'w, Walked> {
+        Box::pin(async move {
+            let mut walked = Walked {
+                ok: hosts,
+                failed: Vec::new(),
+            };
+            for item in items {
+                if walked.ok.is_empty() || self.is_over() {
+                    break;
+                }
+                let ok = std::mem::take(&mut walked.ok);
+                let after = match item {
+                    Item::Task(task) => self.task(task, ok, &here).await,
+                    Item::Block(block) => {
+                        let inner = Here {
+                            rescuable: here.rescuable || !block.rescue.is_empty(),
+                            ..here.clone()
+                        };
+                        let mut after = self.items(&block.block, ok, inner).await;
+                        if !block.rescue.is_empty() && !after.failed.is_empty() {
+                            let failed = std::mem::take(&mut after.failed);
+                            let rescued = self.items(&block.rescue, failed, here.clone()).await;
+                            after.ok.extend(rescued.ok);
+                            after.failed = rescued.failed;
+                        }
+                        if !block.always.is_empty() {
+                            let hosts = self.in_order(after.ok.iter().chain(&after.failed));
+                            let always = self.items(&block.always, hosts, here.clone()).await;
+                            let failed_before = std::mem::take(&mut after.failed);
+                            after.ok = always
+                                .ok
+                                .into_iter()
+                                .filter(|host| !failed_before.contains(host))
+                                .collect();
+                            after.failed = failed_before;
+                            for host in always.failed {
+                                if !after.failed.contains(&host) {
+                                    after.failed.push(host);
+                                }
+                            }
+                        }
+                        after.ok = self.in_order(after.ok.iter());
+                        after
+                    }
+                };
+                walked.ok = after.ok;
+                walked.failed.extend(after.failed);
+            }
+            walked
+        })
+    }
+
+    /// Runs a task on all hosts.
+    pub(super) async fn task(
+        self: &Arc<Self>,
+        task: &Arc<Task>,
+        hosts: Vec<Arc<str>>,
+        here: &Here,
+    ) -> Walked {
+        if !task.is_handler && !self.selection.selects(&task.keywords.tags) {
+            return Walked {
+                ok: hosts,
+                failed: Vec::new(),
+            };
+        }
+        if self.run.cancel.is_cancelled() {
+            return Walked {
+                ok: hosts,
+                failed: Vec::new(),
+            };
+        }
+        let Some(first) = hosts.first().cloned() else {
+            return Walked::default();
+        };
+        let scope = self.scope(&first, task, here);
+        let task_ref = self.task_ref(task, &scope);
+        let is_meta = matches!(task.kind, Kind::Builtin(Builtin::Meta));
+        if !is_meta {
+            self.run.bus.emit(EventKind::TaskStarted {
+                task: task_ref.clone(),
+            });
+        }
+        let unit = |host: &Arc<str>| Unit {
+            run: Arc::clone(&self.run),
+            task: Arc::clone(task),
+            task_ref: task_ref.clone(),
+            scope: self.scope(host, task, here),
+            delegated_to: None,
+            check: self.run.world.settings.check,
+            diff: self.run.world.settings.diff,
+        };
+        let once = unit(&first)
+            .flag(task.keywords.run_once.as_ref())
+            .unwrap_or(None)
+            .unwrap_or(false)
+            || matches!(task.kind, Kind::Builtin(Builtin::AddHost | Builtin::Pause));
+        let throttle = unit(&first)
+            .text(task.keywords.throttle.as_ref())
+            .ok()
+            .flatten()
+            .and_then(|text| text.parse::<usize>().ok())
+            .filter(|limit| *limit > 0);
+        let forks = self
+            .run
+            .world
+            .settings
+            .forks
+            .max(1)
+            .min(throttle.unwrap_or(usize::MAX));
+        let chosen: Vec<Arc<str>> = if once { vec![first] } else { hosts.clone() };
+        let mut waiting = chosen.into_iter();
+        let mut running = JoinSet::new();
+        let mut ends: HashMap<Arc<str>, Ended> = HashMap::new();
+        loop {
+            while running.len() < forks {
+                let Some(host) = waiting.next() else { break };
+                let unit = unit(&host);
+                if !is_meta {
+                    self.run.bus.emit(EventKind::HostStarted {
+                        task: task_ref.clone(),
+                        host: host.to_string(),
+                    });
+                }
+                let rescuable = here.rescuable;
+                running.spawn(async move { (host, unit.clone(), unit.run(rescuable).await) });
+            }
+            let Some(ended) = running.join_next().await else {
+                break;
+            };
+            match ended {
+                Ok((host, unit, ended)) => {
+                    self.finish(&unit, &ended, here, is_meta);
+                    ends.insert(host, ended);
+                }
+                // A panic in a module is a bug; the host is treated as failed and the others go on.
+                Err(problem) => self.run.bus.emit(EventKind::Warning {
+                    message: format!("a bug in layerplay: {problem}"),
+                }),
+            }
+        }
+        self.settle(task, &task_ref, hosts, ends, once, here).await
+    }
+
+    /// The folders of a task: its own file's, the includes' around, the playbook's.
+    fn scope(&self, host: &Arc<str>, task: &Task, here: &Here) -> TaskScope {
+        let mut scope = TaskScope::new(
+            &self.run.world,
+            Some(Arc::clone(&self.context)),
+            &self.run.world.host(host),
+        );
+        scope.play_vars = self.play_vars(host);
+        scope.task_vars.clone_from(&task.keywords.vars);
+        scope.parameters.clone_from(&here.parameters);
+        scope.search_path = vec![task.dir.clone()];
+        for dir in here.search_path.iter().chain([&self.context.dir]) {
+            if !scope.search_path.contains(dir) {
+                scope.search_path.push(dir.clone());
+            }
+        }
+        scope
+    }
+
+    pub(super) fn task_ref(&self, task: &Task, scope: &TaskScope) -> TaskRef {
+        let templar = &self.run.world.templar;
+        let name = match &task.name {
+            None => task.action.clone(),
+            Some(lazy) => templar.evaluate(lazy, &scope.share()).map_or_else(
+                |_| task.plain_name().unwrap_or_default(),
+                |value| value.to_string(),
+            ),
+        };
+        let (line, column) = task.span.line_column();
+        TaskRef {
+            id: self.run.next_task(),
+            name,
+            action: task.action.clone(),
+            place: Some(Place {
+                file: task.span.path().display().to_string(),
+                line,
+                column,
+            }),
+            handler: task.is_handler,
+        }
+    }
+
+    /// What follows from one host's end at once: counters, events, registered names, notifications.
+    fn finish(&self, unit: &Unit, ended: &Ended, here: &Here, is_meta: bool) {
+        let done = &ended.done;
+        let host = &unit.scope.host;
+        let status = done.status();
+        let is_bad = matches!(status, Status::Failed | Status::Unreachable);
+        let rescued = status == Status::Failed && here.rescuable && !ended.ignored;
+        if let Some(name) = &unit.task.register {
+            let value: Vars = Vars::from([(Arc::clone(name), Lazy::Data(done.value()))]);
+            if super::play::flag_of(unit, unit.task.keywords.run_once.as_ref()) {
+                for other in self.batch() {
+                    self.run.world.host(&other).add_set(value.clone());
+                }
+            } else {
+                host.add_set(value);
+            }
+        }
+        if is_meta && !is_bad {
+            return;
+        }
+        let includes = done
+            .requests
+            .iter()
+            .any(|request| matches!(request, Request::Include { .. }));
+        if !includes {
+            self.run
+                .bus
+                .count(&host.name, status, ended.ignored, rescued);
+            if is_bad && ended.ignored && done.changed {
+                self.run.bus.count_changed(&host.name);
+            }
+            self.run.bus.emit(EventKind::TaskDone {
+                task: unit.task_ref.clone(),
+                result: unit.shown(
+                    done,
+                    None,
+                    ended.no_log,
+                    ended.ignored,
+                    rescued,
+                    ended.seconds,
+                ),
+                items: ended.items,
+            });
+        }
+        if rescued {
+            let task = json!({"name": unit.task_ref.name, "action": unit.task.action});
+            host.add_set([
+                (Arc::from("ansible_failed_result"), Lazy::Data(done.value())),
+                (
+                    Arc::from("ansible_failed_task"),
+                    Lazy::Data(super::result::from_json(&task)),
+                ),
+            ]);
+        }
+        self.notify(&host.name, &ended.notify);
+        if !is_bad && !unit.check {
+            self.prove(unit, done, ended.seconds);
+        }
+    }
+
+    /// A result that says what was read from every node of a pool is a proof.
+    fn prove(&self, unit: &Unit, done: &Done, seconds: f64) {
+        let text = |key: &str| done.result.get(key).and_then(Value::as_str);
+        let (Some(pool), Some(image)) = (text("pool"), text("image")) else {
+            return;
+        };
+        let Some(nodes) = done
+            .result
+            .get("nodes")
+            .and_then(Value::as_array)
+            .filter(|nodes| !nodes.is_empty())
+        else {
+            return;
+        };
+        let Some((_, digest)) = image.split_once('@') else {
+            return;
+        };
+        let is_proven = |node: &Value| {
+            let booted = node["booted"].as_str().unwrap_or_default();
+            node["proof"]
+                .as_str()
+                .is_some_and(|proof| !proof.is_empty())
+                && (booted == digest || booted.ends_with(&format!("@{digest}")))
+        };
+        if !nodes.iter().all(is_proven) {
+            return;
+        }
+        let cluster = unit
+            .delegated_to
+            .clone()
+            .unwrap_or_else(|| unit.scope.host.name.to_string());
+        self.run.bus.emit(EventKind::Proven {
+            proof: Proof {
+                stage: self.context.stage.clone(),
+                cluster,
+                pool: pool.to_owned(),
+                image: image.to_owned(),
+                digest: digest.to_owned(),
+                nodes: nodes
+                    .iter()
+                    .filter_map(|node| Some(node["name"].as_str()?.to_owned()))
+                    .collect(),
+                seconds,
+            },
+        });
+    }
+
+    /// What follows once all hosts are done with the task: who goes on, includes, meta.
+    async fn settle(
+        self: &Arc<Self>,
+        task: &Arc<Task>,
+        task_ref: &TaskRef,
+        hosts: Vec<Arc<str>>,
+        ends: HashMap<Arc<str>, Ended>,
+        once: bool,
+        here: &Here,
+    ) -> Walked {
+        let mut walked = Walked::default();
+        let mut includes: Vec<Included> = Vec::new();
+        let (mut any_failed, mut flush, mut ended_hosts) = (false, false, Vec::new());
+        let once_failed = once
+            && ends
+                .values()
+                .any(|ended| ended.done.failed && !ended.ignored);
+        for host in hosts {
+            let Some(ended) = ends.get(&host) else {
+                if once_failed {
+                    walked.failed.push(host)
+                } else {
+                    walked.ok.push(host)
+                }
+                continue;
+            };
+            for request in &ended.done.requests {
+                match request {
+                    Request::Include {
+                        file,
+                        parameters,
+                        item,
+                        apply,
+                    } => {
+                        let own = |known: &&mut Included| {
+                            known.file == *file
+                                && known.item == *item
+                                && !known.hosts.contains(&host)
+                                && super::play::same(&known.parameters, parameters)
+                        };
+                        match includes.iter_mut().find(own) {
+                            Some(known) => known.hosts.push(Arc::clone(&host)),
+                            None => includes.push(Included {
+                                file: file.clone(),
+                                parameters: parameters.clone(),
+                                item: item.clone(),
+                                apply: apply.clone(),
+                                hosts: vec![Arc::clone(&host)],
+                            }),
+                        }
+                    }
+                    Request::FlushHandlers => flush = true,
+                    Request::ClearHostErrors => self.run.forgive(),
+                    Request::EndPlay => self.end(false),
+                    Request::EndBatch => self.end(true),
+                    Request::EndHost => ended_hosts.push(Arc::clone(&host)),
+                }
+            }
+            if ended.done.unreachable && !ended.ignored {
+                self.drop_host(&host, true);
+            } else if ended.done.failed && !ended.ignored {
+                any_failed = true;
+                walked.failed.push(host);
+            } else if ended_hosts.contains(&host) {
+                self.drop_host(&host, false);
+            } else {
+                walked.ok.push(host);
+            }
+        }
+        if once_failed {
+            walked.failed.append(&mut walked.ok);
+        }
+        if any_failed && super::play::constant(task.keywords.any_errors_fatal.as_ref()) {
+            walked.failed.append(&mut walked.ok);
+            self.make_fatal();
+        }
+        if !here.rescuable {
+            self.mark_failed(&walked.failed);
+            if any_failed && self.too_many_failed() {
+                self.mark_failed(&walked.ok);
+                walked.failed.append(&mut walked.ok);
+            }
+        }
+        if flush {
+            let before = std::mem::take(&mut walked.ok);
+            walked.ok = Box::pin(self.flush_handlers(before)).await;
+        }
+        for include in includes {
+            self.include(task, task_ref, include, here, &mut walked)
+                .await;
+        }
+        walked
+    }
+
+    async fn include(
+        self: &Arc<Self>,
+        task: &Arc<Task>,
+        task_ref: &TaskRef,
+        include: Included,
+        here: &Here,
+        walked: &mut Walked,
+    ) {
+        let hosts: Vec<Arc<str>> = include
+            .hosts
+            .into_iter()
+            .filter(|host| walked.ok.contains(host))
+            .collect();
+        if hosts.is_empty() {
+            return;
+        }
+        self.run.bus.emit(EventKind::Included {
+            task: task_ref.clone(),
+            file: include.file.display().to_string(),
+            hosts: hosts.iter().map(ToString::to_string).collect(),
+            item: include.item.clone(),
+        });
+        // Conditions, tags and notifications of the include are its own; the rest flows into the file.
+        let mut parent = Keywords {
+            when: Vec::new(),
+            tags: Vec::new(),
+            notify: Vec::new(),
+            ..task.keywords.clone()
+        };
+        parent
+            .vars
+            .truncate(parent.vars.len() - usize::from(task.vars.is_some()));
+        apply(&mut parent, include.apply.as_ref());
+        let read = crate::source::read(&include.file)
+            .map_err(|problem| {
+                crate::diagnostic::Diagnostic::error(
+                    crate::diagnostic::Code::UNREADABLE,
+                    problem.to_string(),
+                )
+                .into()
+            })
+            .and_then(|file| {
+                let (items, problems) =
+                    lower_included(&file, &self.run.catalogue, &parent, task.is_handler);
+                if problems.has_errors() {
+                    Err(problems)
+                } else {
+                    Ok(items)
+                }
+            });
+        let items = match read {
+            Ok(items) => items,
+            Err(problems) => {
+                let text: Vec<String> = problems
+                    .0
+                    .iter()
+                    .map(|problem| crate::diagnostic::draw(problem, false))
+                    .collect();
+                let mut done = Done::failed(
+                    problems
+                        .0
+                        .first()
+                        .map(|problem| problem.message.clone())
+                        .unwrap_or_default(),
+                );
+                done.diagnostic = Some(text.join("\n"));
+                for host in &hosts {
+                    let unit = Unit {
+                        run: Arc::clone(&self.run),
+                        task: Arc::clone(task),
+                        task_ref: task_ref.clone(),
+                        scope: self.scope(host, task, here),
+                        delegated_to: None,
+                        check: false,
+                        diff: false,
+                    };
+                    let ended = Ended {
+                        done: done.clone(),
+                        ignored: false,
+                        no_log: false,
+                        notify: Vec::new(),
+                        items: None,
+                        seconds: 0.0,
+                    };
+                    self.finish(&unit, &ended, here, false);
+                }
+                walked.ok.retain(|host| !hosts.contains(host));
+                if !here.rescuable {
+                    self.mark_failed(&hosts);
+                }
+                walked.failed.extend(hosts);
+                return;
+            }
+        };
+        for host in &hosts {
+            self.run.bus.count(host, Status::Ok, false, false);
+        }
+        let mut search_path = vec![include.file.parent().map(PathBuf::from).unwrap_or_default()];
+        search_path.extend(here.search_path.iter().cloned());
+        let inner = Here {
+            rescuable: here.rescuable,
+            parameters: include.parameters,
+            search_path,
+        };
+        let after = self.items(&items, hosts.clone(), inner).await;
+        walked
+            .ok
+            .retain(|host| !hosts.contains(host) || after.ok.contains(host));
+        walked.failed.extend(after.failed);
+    }
+}
+
+/// `apply:` of an include: keywords for every task of the file.
+fn apply(parent: &mut Keywords, apply: Option<&Map<String, Value>>) {
+    for (key, value) in apply.into_iter().flatten() {
+        let lazy = Lazy::Data(super::result::from_json(&value));
+        match key.as_str() {
+            "tags" => parent.tags.extend(match value {
+                Value::Array(tags) => tags
+                    .iter()
+                    .filter_map(|tag| tag.as_str().map(ToOwned::to_owned))
+                    .collect(),
+                Value::String(text) => text
+                    .split(',')
+                    .map(|tag| tag.trim().to_owned())
+                    .collect::<Vec<_>>(),
+                _ => Vec::new(),
+            }),
+            "become" => parent.become_ = Some(lazy),
+            "become_user" => parent.become_user = Some(lazy),
+            "ignore_errors" => parent.ignore_errors = Some(lazy),
+            "no_log" => parent.no_log = Some(lazy),
+            "delegate_to" => parent.delegate_to = Some(lazy),
+            "check_mode" => parent.check_mode = Some(lazy),
+            "environment" => parent.environment.push(lazy),
+            "when" => parent.when.extend(match value {
+                Value::Array(items) => items
+                    .iter()
+                    .filter_map(|item| Some(super::unit::condition(item.as_str()?)))
+                    .collect(),
+                Value::String(text) => vec![super::unit::condition(text)],
+                Value::Bool(value) => vec![crate::template::Condition::Bool(*value)],
+                _ => Vec::new(),
+            }),
+            "vars" => {
+                if let Some(vars) = value.as_object() {
+                    let vars: Vars = vars
+                        .iter()
+                        .map(|(name, value)| {
+                            (
+                                Arc::from(name.as_str()),
+                                Lazy::Data(super::result::from_json(&value)),
+                            )
+                        })
+                        .collect();
+                    parent.vars.push(Arc::new(vars));
+                }
+            }
+            _ => {}
+        }
+    }
+}
