@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// Ansible-style playbooks for custom OS images on OpenShift nodes.
 #[derive(Debug, Parser)]
@@ -21,6 +21,12 @@ pub struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run playbooks. Without an inventory they run against a simulated OpenShift.
+    Run(RunArgs),
+    /// Find the mistakes in playbooks; touches nothing.
+    Check(CheckArgs),
+    /// Show the inventory as layerplay reads it.
+    Inventory(InventoryArgs),
     /// Show what a module does, its arguments and examples; without a name, list all.
     Doc {
         module: Option<String>,
@@ -32,4 +38,82 @@ pub enum Command {
     Init { dir: PathBuf },
     /// Print a completion script for a shell.
     Completion { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people: live on a terminal, failures gathered at the end.
+    Pretty,
+    /// In the form of ansible-playbook.
+    Ansible,
+    /// One event a line, for tools.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct InventoryOptions {
+    /// Inventory file, folder, executable, or a comma-separated list of hosts; may be given more than once.
+    #[arg(short, long = "inventory", value_name = "INVENTORY", env = "LAYERPLAY_INVENTORY", value_delimiter = None)]
+    pub inventory: Vec<String>,
+    /// Further pattern that limits the hosts; `@FILE` reads it from a file.
+    #[arg(short, long, value_name = "PATTERN")]
+    pub limit: Option<String>,
+    /// Variables: `key=value ...`, a JSON or YAML mapping, or `@FILE`; beat everything.
+    #[arg(short, long = "extra-vars", value_name = "VARS")]
+    pub extra_vars: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Paths of playbooks; a name that is no path is looked for under `playbooks/`.
+    #[arg(required = true, value_name = "PLAYBOOK")]
+    pub playbooks: Vec<PathBuf>,
+    #[command(flatten)]
+    pub inventory: InventoryOptions,
+    /// Only tasks with these tags.
+    #[arg(short, long, value_name = "TAGS", value_delimiter = ',')]
+    pub tags: Vec<String>,
+    /// Not the tasks with these tags.
+    #[arg(long, value_name = "TAGS", value_delimiter = ',')]
+    pub skip_tags: Vec<String>,
+    /// Say what would change, and change nothing.
+    #[arg(short = 'C', long)]
+    pub check: bool,
+    /// Show differences of files and fields.
+    #[arg(short = 'D', long)]
+    pub diff: bool,
+    /// Hosts at once.
+    #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub forks: u32,
+    /// More detail; up to four times.
+    #[arg(short, action = ArgAction::Count)]
+    pub verbose: u8,
+    #[arg(long, value_enum, default_value = "pretty", env = "LAYERPLAY_FORMAT")]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[arg(required = true, value_name = "PLAYBOOK")]
+    pub playbooks: Vec<PathBuf>,
+    #[command(flatten)]
+    pub inventory: InventoryOptions,
+    #[arg(long, value_enum, default_value = "pretty")]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["list", "graph", "host"]))]
+pub struct InventoryArgs {
+    #[command(flatten)]
+    pub inventory: InventoryOptions,
+    /// All groups, hosts and variables as JSON.
+    #[arg(long)]
+    pub list: bool,
+    /// The groups as a tree.
+    #[arg(long)]
+    pub graph: bool,
+    /// The variables of one host as JSON.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
 }

@@ -5,9 +5,13 @@ pub mod exit;
 mod printer;
 
 mod commands {
+    pub(super) mod check;
     pub(super) mod completion;
     pub(super) mod doc;
     pub(super) mod init;
+    pub(super) mod inventory;
+    mod project;
+    pub(super) mod run;
 }
 
 use clap::Parser;
@@ -26,6 +30,9 @@ pub fn run() -> u8 {
         }
     };
     match line.command {
+        Command::Run(args) => commands::run::run(&args),
+        Command::Check(args) => commands::check::run(&args),
+        Command::Inventory(args) => commands::inventory::run(&args),
         Command::Doc { module, schema } => commands::doc::run(module.as_deref(), schema),
         Command::Init { dir } => commands::init::run(&dir),
         Command::Completion { shell } => commands::completion::run(shell),

@@ -1,1 +1,9 @@
-//! Real adapters behind the ports of `layerplay_modules`: shells by SSH and on this machine.
+//! In: how a host is reached. Out: the real adapters behind the ports of [`layerplay_modules::platform`]: shells on
+//! this machine and by SSH, clusters, registries, the clock.
+
+mod connect;
+mod local;
+mod privilege;
+mod ssh;
+
+pub use connect::Adapters;

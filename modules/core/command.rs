@@ -1,0 +1,349 @@
+//! `command` and `shell`: run a program on the host. In: a command; out: its status and output.
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::contract::{Change, Module, Outcome, Supports, Touches};
+use crate::error::{ErrorKind, ModuleError};
+use crate::platform::{CommandSpec, Platform};
+
+/// Runs a program without a shell.
+pub struct Command;
+/// Runs a line through a shell.
+pub struct Shell;
+/// Runs a line through a shell, and nothing besides.
+pub struct Raw;
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// The command as one text.
+    #[serde(alias = "_raw_params")]
+    cmd: Option<String>,
+    /// The command as a list of words.
+    argv: Option<Vec<String>>,
+    /// Run in this folder.
+    chdir: Option<String>,
+    /// Skip when this file (or glob) exists.
+    creates: Option<String>,
+    /// Skip when this file (or glob) does not exist.
+    removes: Option<String>,
+    /// The shell to use.
+    executable: Option<String>,
+    /// Text for the command's standard input.
+    stdin: Option<String>,
+    /// End the input with a newline.
+    #[serde(default = "yes")]
+    stdin_add_newline: bool,
+    /// Strip newlines at the end of the output.
+    #[serde(default = "yes")]
+    strip_empty_ends: bool,
+    /// Expand `$NAME` in words of the command.
+    #[serde(default = "yes")]
+    expand_argument_vars: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A command that is ready to run, and how results show it.
+pub struct Work {
+    spec: CommandSpec,
+    shown: Value,
+}
+
+const SUPPORTS: Supports = Supports {
+    check: true,
+    diff: false,
+};
+const TOUCHES: Touches = Touches {
+    machine: true,
+    registry: false,
+    cluster: false,
+    nodes: false,
+    reboot: false,
+};
+
+impl Args {
+    fn words(&self, name: &str) -> Result<Vec<String>, ModuleError> {
+        let words = match (&self.argv, &self.cmd) {
+            (Some(argv), None) => argv.clone(),
+            (None, Some(text)) => shlex::split(text).ok_or_else(|| {
+                ModuleError::argument(
+                    "cmd",
+                    format!("`{text}`: a quote is opened and never closed"),
+                )
+            })?,
+            (Some(_), Some(_)) => {
+                return Err(ModuleError::argument(
+                    "argv",
+                    "only command or argv can be given, not both",
+                ));
+            }
+            (None, None) => Vec::new(),
+        };
+        if words.iter().all(String::is_empty) {
+            return Err(ModuleError::argument("cmd", "no command given")
+                .hint(format!("write `{name}: PROGRAM ...`"))
+                .with("rc", 256));
+        }
+        Ok(words)
+    }
+
+    fn input(&self) -> Option<Vec<u8>> {
+        let mut text = self.stdin.clone()?;
+        if self.stdin_add_newline {
+            text.push('\n');
+        }
+        Some(text.into_bytes())
+    }
+}
+
+async fn exists(platform: &Platform, glob: &str, chdir: Option<&str>) -> Result<bool, ModuleError> {
+    // The shell expands the glob; an unmatched one stays as it is and does not exist.
+    let script = "for f in $1; do [ -e \"$f\" ] || [ -L \"$f\" ] && exit 0; done; exit 1";
+    let argv = ["/bin/sh", "-c", script, "sh", glob]
+        .map(str::to_owned)
+        .to_vec();
+    let output = platform
+        .shell()?
+        .run(CommandSpec {
+            argv,
+            chdir: chdir.map(ToOwned::to_owned),
+            ..CommandSpec::default()
+        })
+        .await?;
+    Ok(output.rc == 0)
+}
+
+async fn inspect(
+    args: &Args,
+    work: Work,
+    platform: &Platform,
+) -> Result<Change<Work>, ModuleError> {
+    platform.shell()?;
+    let shown = |message: String| {
+        Outcome::unchanged(
+            json!({"cmd": work.shown, "rc": 0, "stdout": message, "stdout_lines": [message], "stderr": "", "stderr_lines": [], "msg": message}),
+        )
+    };
+    let chdir = args.chdir.as_deref();
+    if let Some(file) = &args.creates
+        && exists(platform, file, chdir).await?
+    {
+        return Ok(Change::None(shown(format!("skipped, since {file} exists"))));
+    }
+    if let Some(file) = &args.removes
+        && !exists(platform, file, chdir).await?
+    {
+        return Ok(Change::None(shown(format!(
+            "skipped, since {file} does not exist"
+        ))));
+    }
+    if args.creates.is_some() || args.removes.is_some() {
+        // What decides is known, so check mode can tell.
+        let preview = Outcome::changed(
+            json!({"cmd": work.shown, "msg": "Command would have run if not in check mode"}),
+        );
+        return Ok(Change::Some {
+            fields: Vec::new(),
+            diff: Vec::new(),
+            preview,
+            work,
+        });
+    }
+    Ok(Change::Unknown {
+        message: "Command would have run if not in check mode".to_owned(),
+        work,
+    })
+}
+
+async fn apply(args: &Args, work: Work, platform: &Platform) -> Result<Outcome, ModuleError> {
+    let start = platform.clock.now();
+    let ran = platform.shell()?.run(work.spec).await;
+    let end = platform.clock.now();
+    let mut result = Map::new();
+    result.insert("cmd".to_owned(), work.shown);
+    let output = match ran {
+        Ok(output) => output,
+        Err(problem) if problem.kind == ErrorKind::MissingProgram => {
+            let mut problem = problem;
+            problem.result.extend(result);
+            return Err(problem.with("rc", 2).with("stdout", "").with("stderr", ""));
+        }
+        Err(problem) => return Err(problem),
+    };
+    for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
+        let mut text = String::from_utf8_lossy(bytes).into_owned();
+        if args.strip_empty_ends {
+            text.truncate(text.trim_end_matches(['\n', '\r']).len());
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        result.insert(format!("{name}_lines"), json!(lines));
+        result.insert(name.to_owned(), json!(text));
+    }
+    result.insert("rc".to_owned(), json!(output.rc));
+    result.insert("start".to_owned(), json!(start.to_string()));
+    result.insert("end".to_owned(), json!(end.to_string()));
+    let took = end.duration_since(start).as_secs_f64();
+    result.insert("delta".to_owned(), json!(format!("0:00:{took:09.6}")));
+    result.insert(
+        "msg".to_owned(),
+        json!(if output.rc == 0 {
+            ""
+        } else {
+            "non-zero return code"
+        }),
+    );
+    Ok(Outcome {
+        changed: true,
+        result,
+        ..Outcome::default()
+    })
+}
+
+#[async_trait]
+impl Module for Command {
+    type Args = Args;
+    type Work = Work;
+    const NAME: &'static str = "command";
+    const SUMMARY: &'static str = "Runs a program on the host, without a shell";
+    const EXAMPLES: &'static str = "- command: rpm-ostree status --json\n  register: status\n  changed_when: false\n- command:\n    argv: [mkdir, /srv/data]\n    creates: /srv/data\n";
+    const SUPPORTS: Supports = SUPPORTS;
+    const TOUCHES: Touches = TOUCHES;
+    const ANSIBLE_BUILTIN: bool = true;
+    const FREE_FORM: Option<&'static str> = Some("cmd");
+
+    async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<Work>, ModuleError> {
+        let argv = args.words(Self::NAME)?;
+        let shown = json!(argv);
+        let expand = args.expand_argument_vars && argv.iter().any(|word| word.contains('$'));
+        let argv = if expand {
+            // Only names are expanded, no commands and no globs: the words are data of the script, not part of it.
+            let quoted: Vec<String> = argv.iter().map(|word| expandable(word)).collect();
+            vec![
+                "/bin/sh".to_owned(),
+                "-c".to_owned(),
+                format!("exec {}", quoted.join(" ")),
+            ]
+        } else {
+            argv
+        };
+        let spec = CommandSpec {
+            argv,
+            stdin: args.input(),
+            chdir: args.chdir.clone(),
+            ..CommandSpec::default()
+        };
+        inspect(args, Work { spec, shown }, platform).await
+    }
+
+    async fn apply(
+        &self,
+        args: &Args,
+        work: Work,
+        platform: &Platform,
+    ) -> Result<Outcome, ModuleError> {
+        apply(args, work, platform).await
+    }
+}
+
+/// A word in double quotes in which nothing but `$NAME` and `${NAME}` means anything.
+fn expandable(word: &str) -> String {
+    let mut quoted = String::from("\"");
+    let mut chars = word.chars().peekable();
+    while let Some(c) = chars.next() {
+        let names = c == '$'
+            && chars
+                .peek()
+                .is_some_and(|next| next.is_ascii_alphabetic() || matches!(next, '_' | '{'));
+        if matches!(c, '"' | '\\' | '`') || (c == '$' && !names) {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn line(args: &Args, name: &str) -> Result<Work, ModuleError> {
+    let text = match (&args.cmd, &args.argv) {
+        (Some(text), None) if !text.trim().is_empty() => text.clone(),
+        (None, Some(argv)) => argv.join(" "),
+        _ => {
+            return Err(ModuleError::argument("cmd", "no command given")
+                .hint(format!("write `{name}: LINE`"))
+                .with("rc", 256));
+        }
+    };
+    let shell = args
+        .executable
+        .clone()
+        .unwrap_or_else(|| "/bin/sh".to_owned());
+    Ok(Work {
+        shown: json!(text),
+        spec: CommandSpec {
+            argv: vec![shell, "-c".to_owned(), text],
+            stdin: args.input(),
+            chdir: args.chdir.clone(),
+            ..CommandSpec::default()
+        },
+    })
+}
+
+#[async_trait]
+impl Module for Shell {
+    type Args = Args;
+    type Work = Work;
+    const NAME: &'static str = "shell";
+    const SUMMARY: &'static str = "Runs a line through a shell on the host";
+    const EXAMPLES: &'static str =
+        "- shell: journalctl -b | grep -c error\n  register: errors\n  changed_when: false\n";
+    const SUPPORTS: Supports = SUPPORTS;
+    const TOUCHES: Touches = TOUCHES;
+    const ANSIBLE_BUILTIN: bool = true;
+    const FREE_FORM: Option<&'static str> = Some("cmd");
+
+    async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<Work>, ModuleError> {
+        inspect(args, line(args, Self::NAME)?, platform).await
+    }
+
+    async fn apply(
+        &self,
+        args: &Args,
+        work: Work,
+        platform: &Platform,
+    ) -> Result<Outcome, ModuleError> {
+        apply(args, work, platform).await
+    }
+}
+
+#[async_trait]
+impl Module for Raw {
+    type Args = Args;
+    type Work = Work;
+    const NAME: &'static str = "raw";
+    const SUMMARY: &'static str =
+        "Runs a line through a shell on the host; the same as `shell`, since no module needs more";
+    const EXAMPLES: &'static str = "- raw: uname -r\n";
+    const SUPPORTS: Supports = SUPPORTS;
+    const TOUCHES: Touches = TOUCHES;
+    const ANSIBLE_BUILTIN: bool = true;
+    const FREE_FORM: Option<&'static str> = Some("cmd");
+
+    async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<Work>, ModuleError> {
+        inspect(args, line(args, Self::NAME)?, platform).await
+    }
+
+    async fn apply(
+        &self,
+        args: &Args,
+        work: Work,
+        platform: &Platform,
+    ) -> Result<Outcome, ModuleError> {
+        apply(args, work, platform).await
+    }
+}

@@ -1,0 +1,164 @@
+//! In: the names on the command line. Out: playbooks, modules, inventory and variables, or every problem drawn.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::args::InventoryOptions;
+use crate::cli::{exit, printer};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity, draw};
+use crate::inventory::{Inventory, load};
+use crate::playbook::{Catalogue, Playbook, lower};
+use crate::source;
+use crate::vars::{Vars, parse_extra};
+
+/// Draws problems (the printer drops colours that the reader cannot show); returns the exit code that they ask for.
+pub(in crate::cli) fn show(problems: &Diagnostics) -> u8 {
+    for problem in &problems.0 {
+        printer::err(&format!("{}\n", draw(problem, true)));
+    }
+    let errors: Vec<&Diagnostic> = problems
+        .0
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .collect();
+    if errors.is_empty() {
+        exit::OK
+    } else if errors.iter().any(|problem| {
+        !matches!(
+            problem.code,
+            Code::MISSING_FILE
+                | Code::UNREADABLE
+                | Code::INVENTORY
+                | Code::COMMAND_LINE
+                | Code::UNKNOWN_HOST
+                | Code::UNKNOWN_HANDLER
+        )
+    }) {
+        exit::UNREACHABLE_OR_PARSE
+    } else {
+        exit::ERROR
+    }
+}
+
+/// The file of a playbook: a path, else a name under `playbooks/`.
+fn find(name: &Path) -> Result<PathBuf, Diagnostics> {
+    let below = Path::new("playbooks").join(name);
+    if name.is_file() {
+        Ok(name.to_owned())
+    } else if below.is_file() {
+        Ok(below)
+    } else {
+        Err(Diagnostic::error(
+            Code::MISSING_FILE,
+            format!("the playbook `{}` could not be found", name.display()),
+        )
+        .help(format!(
+            "looked for `{}` and `{}`",
+            name.display(),
+            below.display()
+        ))
+        .into())
+    }
+}
+
+/// Reads playbooks with the modules of their projects. All problems of all files come back together.
+pub(in crate::cli) fn playbooks(
+    names: &[PathBuf],
+) -> Result<(Vec<Playbook>, Catalogue, Diagnostics), Diagnostics> {
+    let mut catalogue = Catalogue::new()?;
+    let mut paths = Vec::new();
+    for name in names {
+        paths.push(find(name)?);
+    }
+    let mut projects = vec![PathBuf::from(".")];
+    for dir in paths.iter().filter_map(|path| path.parent()) {
+        projects.push(dir.to_owned());
+    }
+    projects.dedup();
+    for project in &projects {
+        catalogue.add_project(project)?;
+    }
+    let mut problems = Diagnostics::default();
+    let mut playbooks = Vec::new();
+    for path in &paths {
+        let file = source::read(path)
+            .map_err(|problem| Diagnostic::error(Code::UNREADABLE, problem.to_string()))?;
+        let (playbook, found) = lower(&file, &catalogue);
+        problems.extend(found);
+        playbooks.push(playbook);
+    }
+    for playbook in &playbooks {
+        stages(playbook, &mut problems);
+    }
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    Ok((playbooks, catalogue, problems))
+}
+
+/// `stage.after` must name a stage of an earlier play.
+fn stages(playbook: &Playbook, problems: &mut Diagnostics) {
+    let mut known: Vec<&str> = Vec::new();
+    for stage in playbook.plays.iter().filter_map(|play| play.stage.as_ref()) {
+        if let Some(after) = stage.after.as_deref()
+            && !known.contains(&after)
+        {
+            problems.push(
+                Diagnostic::error(
+                    Code::UNKNOWN_STAGE,
+                    format!("no play before this one has the stage `{after}`"),
+                )
+                .at(&stage.span, "")
+                .suggest(after, known.iter().copied()),
+            );
+        }
+        known.push(&stage.name);
+    }
+}
+
+/// The inventory of `-i`, and the variables of `-e`.
+pub(in crate::cli) fn inventory(
+    sources: &[String],
+    options: &InventoryOptions,
+) -> Result<(Inventory, Vars, Option<String>), Diagnostics> {
+    let loaded = load(sources);
+    if loaded.problems.has_errors() {
+        return Err(loaded.problems);
+    }
+    let extra = parse_extra(&options.extra_vars)?;
+    let limit = match options.limit.as_deref() {
+        Some(text) => match text.strip_prefix('@') {
+            Some(path) => {
+                let file = source::read(Path::new(path)).map_err(|problem| {
+                    Diagnostic::error(Code::COMMAND_LINE, format!("--limit: {problem}"))
+                })?;
+                Some(
+                    file.text
+                        .lines()
+                        .map(str::trim)
+                        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+                        .collect::<Vec<_>>()
+                        .join(","),
+                )
+            }
+            None => Some(text.to_owned()),
+        },
+        None => None,
+    };
+    if let Some(pattern) = &limit {
+        let matched = loaded
+            .inventory
+            .select(pattern)
+            .map_err(|problem| Diagnostic::error(Code::COMMAND_LINE, problem.message))?;
+        if matched.hosts.is_empty() {
+            return Err(Diagnostic::error(
+                Code::COMMAND_LINE,
+                "Specified hosts and/or --limit does not match any hosts",
+            )
+            .help(format!(
+                "`--limit {pattern}` names no host or group of the inventory"
+            ))
+            .into());
+        }
+    }
+    Ok((loaded.inventory, extra, limit))
+}

@@ -1,0 +1,109 @@
+//! `layerplay run PLAYBOOK...`: checks everything that can be known before the first host, then runs.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use layerplay_modules::secret::Secrets;
+use tokio_util::sync::CancellationToken;
+
+use super::project;
+use crate::cli::args::{Format, RunArgs};
+use crate::cli::{exit, printer};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::event::{EventKind, Sink};
+use crate::platform::Adapters;
+use crate::report::{Ansible, JsonLines, Output, Pretty};
+use crate::run::{Run, execute};
+use crate::template::Templar;
+use crate::vars::{Settings, World};
+
+pub(in crate::cli) fn run(args: &RunArgs) -> u8 {
+    match prepare(args) {
+        Ok(code) => code,
+        Err(problems) => project::show(&problems),
+    }
+}
+
+fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
+    let (playbooks, catalogue, warnings) = project::playbooks(&args.playbooks)?;
+    project::show(&warnings);
+    if args.inventory.inventory.is_empty() {
+        return Err(
+            Diagnostic::error(Code::COMMAND_LINE, "no inventory is given")
+                .help("name one with `-i`")
+                .into(),
+        );
+    }
+    let (inventory, extra, limit) = project::inventory(&args.inventory.inventory, &args.inventory)?;
+    let settings = Settings {
+        check: args.check,
+        diff: args.diff,
+        verbosity: args.verbose,
+        forks: usize::try_from(args.forks).unwrap_or(usize::MAX),
+        tags: args.tags.clone(),
+        skip_tags: args.skip_tags.clone(),
+        limit: limit.clone(),
+    };
+    let secrets = Arc::new(Secrets::default());
+    let output = Output::new(Box::new(anstream::stdout()), Arc::clone(&secrets));
+    let sink: Box<dyn Sink> = match args.format {
+        Format::Pretty => Box::new(Pretty::new(
+            output,
+            std::io::stderr().is_terminal(),
+            args.verbose,
+            args.diff,
+        )),
+        Format::Ansible => Box::new(Ansible::new(output, args.verbose, args.diff)),
+        Format::Json => Box::new(JsonLines::new(output)),
+    };
+    let cancel = CancellationToken::new();
+    let world = Arc::new(World::new(inventory, Templar::new(None), extra, settings));
+    let run = Arc::new(Run::new(
+        world,
+        Arc::new(catalogue),
+        Arc::new(Adapters::new(Arc::clone(&secrets))),
+        vec![sink],
+        secrets,
+        cancel,
+        limit,
+        None,
+    ));
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(problem) => {
+            printer::err(&format!("error: cannot start: {problem}"));
+            return Ok(exit::ERROR);
+        }
+    };
+    let (ended, problems) = runtime.block_on(async {
+        let interrupts = tokio::spawn(interrupts(Arc::clone(&run)));
+        let ended = execute(&run, &playbooks).await;
+        interrupts.abort();
+        ended
+    });
+    // What is left (an interrupted wait on a thread) must not hold the process.
+    runtime.shutdown_background();
+    project::show(&problems);
+    Ok(ended.code())
+}
+
+/// The first Ctrl-C ends the run in order, the second at once.
+async fn interrupts(run: Arc<Run>) {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return;
+    }
+    run.bus.emit(EventKind::Interrupted { again: false });
+    run.cancel.cancel();
+    if tokio::signal::ctrl_c().await.is_ok() {
+        run.bus.emit(EventKind::Interrupted { again: true });
+        leave();
+    }
+}
+
+#[allow(clippy::exit, reason = "a second interrupt asks for exactly this")]
+fn leave() -> ! {
+    std::process::exit(i32::from(exit::INTERRUPTED))
+}

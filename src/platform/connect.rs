@@ -1,0 +1,105 @@
+//! In: what a task wants. Out: its platform.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use layerplay_modules::ModuleError;
+use layerplay_modules::openshift::connection::{ClusterRef, Clusters};
+use layerplay_modules::platform::{Clock, Platform, SystemClock, Target};
+use layerplay_modules::registry::Registries;
+use layerplay_modules::secret::Secrets;
+
+use super::local::Local;
+use super::ssh::{Connections, Opener};
+use crate::run::{Connect, Wanted};
+
+/// The adapters of a run.
+pub struct Adapters {
+    clusters: Arc<Clusters>,
+    registries: Arc<Registries>,
+    secrets: Arc<Secrets>,
+    clock: Arc<dyn Clock>,
+    connections: Arc<Connections>,
+}
+
+impl Adapters {
+    pub fn new(secrets: Arc<Secrets>) -> Self {
+        Self {
+            clusters: Arc::default(),
+            registries: Arc::default(),
+            secrets,
+            clock: Arc::new(SystemClock),
+            connections: Arc::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Connect for Adapters {
+    async fn platform(&self, wanted: Wanted) -> Result<Platform, ModuleError> {
+        let text = |name: &str| {
+            wanted
+                .variables
+                .get(name)
+                .and_then(|value| value.as_str())
+                .map(ToOwned::to_owned)
+        };
+        let target = match wanted.connection.trim_start_matches("ansible.builtin.") {
+            "local" => Target::Machine(Arc::new(Local {
+                privilege: wanted.privilege,
+                environment: wanted.environment.clone(),
+                cancel: wanted.cancel.clone(),
+            })),
+            "cluster" => Target::Cluster,
+            "ssh" | "paramiko" | "paramiko_ssh" | "smart" => {
+                let address = text("ansible_host").unwrap_or_else(|| wanted.host.clone());
+                Target::Machine(
+                    self.connections
+                        .shell(
+                            &address,
+                            &wanted.variables,
+                            wanted.privilege,
+                            wanted.environment.clone(),
+                            &wanted.cancel,
+                        )
+                        .await?,
+                )
+            }
+            other => {
+                return Err(ModuleError::failed(format!(
+                    "`{}`: no connection is called `{other}`",
+                    wanted.host
+                ))
+                .hint("`ansible_connection` is `cluster`, `ssh` or `local`"));
+            }
+        };
+        Ok(Platform {
+            host: wanted.host,
+            target,
+            cluster: ClusterRef {
+                kubeconfig: text("kubeconfig").map(PathBuf::from),
+                context: text("context"),
+            },
+            clusters: Arc::clone(&self.clusters),
+            registries: Arc::clone(&self.registries),
+            secrets: Arc::clone(&self.secrets),
+            clock: Arc::clone(&self.clock),
+            progress: wanted.progress,
+            opener: Arc::new(Opener {
+                connections: Arc::clone(&self.connections),
+                cancel: wanted.cancel.clone(),
+            }),
+            cancel: wanted.cancel,
+            base_dir: wanted.base_dir,
+            environment: wanted.environment,
+            check: wanted.check,
+            diff: wanted.diff,
+            connection: wanted.variables,
+        })
+    }
+
+    async fn close(&self) {
+        self.connections.close().await;
+    }
+}

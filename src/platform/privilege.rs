@@ -1,0 +1,66 @@
+//! In: a command and whose rights it should have. Out: the command with its privilege escalation around it.
+
+use layerplay_modules::ModuleError;
+
+use crate::run::Become;
+
+/// `argv` under `sudo` or `su`. A password goes to standard input, never onto a command line.
+pub(super) fn wrap(
+    argv: Vec<String>,
+    privilege: Option<&Become>,
+) -> Result<Vec<String>, ModuleError> {
+    let Some(privilege) = privilege else {
+        return Ok(argv);
+    };
+    let flags = privilege
+        .flags
+        .as_deref()
+        .map(|flags| shlex::split(flags).unwrap_or_default());
+    let mut wrapped: Vec<String> = match privilege.method.as_str() {
+        "sudo" => {
+            let asks = if privilege.password.is_some() {
+                vec!["-S", "-p", ""]
+            } else {
+                vec!["-n"]
+            };
+            std::iter::once("sudo")
+                .chain(asks)
+                .map(ToOwned::to_owned)
+                .collect()
+        }
+        "su" => {
+            let command = shlex::try_join(argv.iter().map(String::as_str)).map_err(|problem| {
+                ModuleError::failed(format!("the command cannot be given to `su`: {problem}"))
+            })?;
+            return Ok(["su", "-", &privilege.user, "-c", &command]
+                .map(ToOwned::to_owned)
+                .to_vec());
+        }
+        other => {
+            return Err(
+                ModuleError::failed(format!("`become_method: {other}` is not known"))
+                    .hint("use `sudo` or `su`"),
+            );
+        }
+    };
+    wrapped.extend(flags.unwrap_or_default());
+    wrapped.extend(["-u".to_owned(), privilege.user.clone(), "--".to_owned()]);
+    wrapped.extend(argv);
+    Ok(wrapped)
+}
+
+/// The password line that `sudo -S` reads before the command's own input.
+pub(super) fn input(stdin: Option<Vec<u8>>, privilege: Option<&Become>) -> Option<Vec<u8>> {
+    let password = privilege
+        .filter(|privilege| privilege.method == "sudo")?
+        .password
+        .as_ref();
+    match password {
+        None => stdin,
+        Some(password) => {
+            let mut text = format!("{password}\n").into_bytes();
+            text.extend(stdin.unwrap_or_default());
+            Some(text)
+        }
+    }
+}
