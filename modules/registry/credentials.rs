@@ -64,7 +64,12 @@ pub struct Credentials {
     files: Vec<PathBuf>,
     /// The one file was asked for by name, so it must be there.
     named: bool,
+    /// The text of such a file, from a cluster's pull secret: asked before all files.
+    inline: Option<String>,
 }
+
+/// What stands where a path would in messages about a pull secret.
+const PULL_SECRET: &str = "the cluster's pull secret";
 
 impl Credentials {
     /// As the environment names them.
@@ -80,7 +85,15 @@ impl Credentials {
         Self {
             files: vec![file.into()],
             named: true,
+            inline: None,
         }
+    }
+
+    /// With the logins of a pull secret (`.dockerconfigjson`) before those of files.
+    #[must_use]
+    pub fn with_pull_secret(mut self, text: &str) -> Self {
+        self.inline = Some(text.to_owned());
+        self
     }
 
     fn from_lookup(variable: impl Fn(&str) -> Option<String>, uid: u32) -> Self {
@@ -107,6 +120,7 @@ impl Credentials {
         Self {
             files: files.into_iter().flatten().collect(),
             named: false,
+            inline: None,
         }
     }
 
@@ -117,6 +131,16 @@ impl Credentials {
         secrets: &Secrets,
         cancel: &CancellationToken,
     ) -> Result<Login, ModuleError> {
+        if let Some(text) = &self.inline {
+            let path = Path::new(PULL_SECRET);
+            let file = parse(path, text)?;
+            if let Some(entry) = longest(&file.auths, name)
+                && let Some(login) = entry.login(path)?
+            {
+                login.hide(secrets);
+                return Ok(login);
+            }
+        }
         for path in &self.files {
             let text = match std::fs::read_to_string(path) {
                 Ok(text) => text,
@@ -335,6 +359,7 @@ mod tests {
         let both = Credentials {
             files: vec![first, dir.path().join("missing"), second.clone()],
             named: false,
+            inline: None,
         };
         assert_eq!(
             login(&both, "reg.example.com/ns/repo").await.unwrap(),
@@ -343,6 +368,7 @@ mod tests {
         let one = Credentials {
             files: vec![second],
             named: false,
+            inline: None,
         };
         assert_eq!(
             login(&one, "reg.example.com/ns/repo").await.unwrap(),
