@@ -1,14 +1,18 @@
 //! In: what a task wants. Out: its platform.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use indexmap::IndexMap;
 use layerplay_modules::ModuleError;
 use layerplay_modules::openshift::connection::{ClusterRef, Clusters};
 use layerplay_modules::platform::{Clock, Platform, SystemClock, Target};
-use layerplay_modules::registry::Registries;
+use layerplay_modules::registry::{Registries, RegistryOptions};
 use layerplay_modules::secret::Secrets;
+
+use serde_json::Value;
 
 use super::local::Local;
 use super::ssh::{Connections, Opener};
@@ -17,7 +21,8 @@ use crate::run::{Connect, Wanted};
 /// The adapters of a run.
 pub struct Adapters {
     clusters: Arc<Clusters>,
-    registries: Arc<Registries>,
+    /// By how the host's variables say that registries are reached.
+    registries: Mutex<HashMap<String, Arc<Registries>>>,
     secrets: Arc<Secrets>,
     clock: Arc<dyn Clock>,
     connections: Arc<Connections>,
@@ -27,10 +32,42 @@ impl Adapters {
     pub fn new(secrets: Arc<Secrets>) -> Self {
         Self {
             clusters: Arc::default(),
-            registries: Arc::default(),
+            registries: Mutex::default(),
             secrets,
             clock: Arc::new(SystemClock),
             connections: Arc::default(),
+        }
+    }
+}
+
+impl Adapters {
+    /// `registry_auth_file`, `registry_ca_file`, `registry_insecure` (a list, or text parted by commas).
+    fn registries(&self, variables: &IndexMap<String, Value>) -> Arc<Registries> {
+        let path = |name: &str| {
+            variables
+                .get(name)
+                .and_then(Value::as_str)
+                .map(PathBuf::from)
+        };
+        let insecure = match variables.get("registry_insecure") {
+            Some(Value::Array(items)) => items
+                .iter()
+                .filter_map(|item| item.as_str().map(ToOwned::to_owned))
+                .collect(),
+            Some(Value::String(text)) => {
+                text.split(',').map(|name| name.trim().to_owned()).collect()
+            }
+            _ => Vec::new(),
+        };
+        let options = RegistryOptions {
+            auth_file: path("registry_auth_file"),
+            ca_file: path("registry_ca_file"),
+            insecure,
+        };
+        let make = || Arc::new(Registries::new(options.clone(), Arc::clone(&self.secrets)));
+        match self.registries.lock() {
+            Ok(mut known) => Arc::clone(known.entry(format!("{options:?}")).or_insert_with(make)),
+            Err(_) => make(),
         }
     }
 }
@@ -82,7 +119,7 @@ impl Connect for Adapters {
                 context: text("context"),
             },
             clusters: Arc::clone(&self.clusters),
-            registries: Arc::clone(&self.registries),
+            registries: self.registries(&wanted.variables),
             secrets: Arc::clone(&self.secrets),
             clock: Arc::clone(&self.clock),
             progress: wanted.progress,
