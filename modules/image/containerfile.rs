@@ -83,7 +83,9 @@ impl Containerfile {
                 "ARG" => {
                     for word in words(line, rest)? {
                         let (name, default) = match word.split_once('=') {
-                            Some((name, default)) => (name.to_owned(), Some(expand(default, &variables))),
+                            Some((name, default)) => {
+                                (name.to_owned(), Some(expand(default, &variables)))
+                            }
                             None => (word, None),
                         };
                         if let Some(value) = args.get(&name).cloned().or(default) {

@@ -1,7 +1,19 @@
 //! Which cluster, and how to talk to it. In: `kubeconfig` and `context` of a host or a task; out: one `kube::Client`
-//! for each cluster and run.
+//! for each cluster and run, and API errors in the server's own words.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::error::{ErrorKind, ModuleError};
+
+/// An API server that does not even accept a connection in this time is away.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The names by which a host or a task says which cluster it means. Both empty: `KUBECONFIG`, the default file,
 /// then in-cluster.
@@ -11,6 +23,157 @@ pub struct ClusterRef {
     pub context: Option<String>,
 }
 
+impl ClusterRef {
+    /// A task's own arguments win over the host's variables.
+    #[must_use]
+    pub fn or_arguments(&self, kubeconfig: Option<&PathBuf>, context: Option<&String>) -> Self {
+        Self {
+            kubeconfig: kubeconfig.or(self.kubeconfig.as_ref()).cloned(),
+            context: context.or(self.context.as_ref()).cloned(),
+        }
+    }
+}
+
+/// A connection.
+#[derive(Clone)]
+pub struct Cluster {
+    pub client: Client,
+    /// The server's address, for messages.
+    pub server: String,
+}
+
 /// The clients of a run.
 #[derive(Default)]
-pub struct Clusters {}
+pub struct Clusters {
+    open: Mutex<HashMap<ClusterRef, Arc<OnceCell<Cluster>>>>,
+}
+
+impl Clusters {
+    /// The one client of a cluster, made when it is first asked for.
+    pub async fn get(&self, which: &ClusterRef) -> Result<Cluster, ModuleError> {
+        let cell = {
+            let mut open = self.open.lock().await;
+            Arc::clone(open.entry(which.clone()).or_default())
+        };
+        cell.get_or_try_init(|| connect(which)).await.cloned()
+    }
+}
+
+async fn connect(which: &ClusterRef) -> Result<Cluster, ModuleError> {
+    // A second call changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut config = configuration(which).await?;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    let server = config
+        .cluster_url
+        .to_string()
+        .trim_end_matches('/')
+        .to_owned();
+    let client = Client::try_from(config).map_err(|problem| {
+        ModuleError::failed(format!("no client for `{server}` can be made: {problem}"))
+    })?;
+    Ok(Cluster { client, server })
+}
+
+async fn configuration(which: &ClusterRef) -> Result<Config, ModuleError> {
+    let options = KubeConfigOptions {
+        context: which.context.clone(),
+        ..KubeConfigOptions::default()
+    };
+    let (file, place) = match &which.kubeconfig {
+        Some(path) => {
+            let path = expand_home(path);
+            let shown = path.display().to_string();
+            if !path.is_file() {
+                return Err(ModuleError::argument("kubeconfig", format!("kubeconfig `{shown}` does not exist")).hint("name it in the inventory with `kubeconfig:`, or leave it out to use `KUBECONFIG`"));
+            }
+            let file = Kubeconfig::read_from(&path).map_err(|problem| {
+                ModuleError::argument(
+                    "kubeconfig",
+                    format!("kubeconfig `{shown}` cannot be used: {problem}"),
+                )
+            })?;
+            (file, shown)
+        }
+        None => match Kubeconfig::read() {
+            Ok(file) => (file, "the default kubeconfig".to_owned()),
+            Err(problem) => {
+                return Config::incluster().map_err(|_| {
+                    ModuleError::new(
+                        ErrorKind::Unreachable,
+                        format!("no cluster is named: {problem}"),
+                    )
+                    .hint("give the host a `kubeconfig` or `context`, or set `KUBECONFIG`")
+                });
+            }
+        },
+    };
+    if let Some(context) = &which.context
+        && !file.contexts.iter().any(|known| known.name == *context)
+    {
+        let names: Vec<&str> = file
+            .contexts
+            .iter()
+            .map(|known| known.name.as_str())
+            .collect();
+        let near = names
+            .iter()
+            .min_by_key(|name| strsim::damerau_levenshtein(name, context));
+        let near = near.filter(|name| strsim::damerau_levenshtein(name, context) <= 2);
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => "it has no contexts at all".to_owned(),
+            None => format!("it has: {}", names.join(", ")),
+        };
+        return Err(ModuleError::argument(
+            "context",
+            format!("{place} has no context `{context}`"),
+        )
+        .hint(hint));
+    }
+    Config::from_custom_kubeconfig(file, &options)
+        .await
+        .map_err(|problem| ModuleError::failed(format!("{place} cannot be used: {problem}")))
+}
+
+fn expand_home(path: &std::path::Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => path.to_owned(),
+    }
+}
+
+impl Cluster {
+    /// A client's error as a module's: what was tried, and the server's own words.
+    pub fn told(&self, what: &str, problem: &kube::Error) -> ModuleError {
+        match problem {
+            kube::Error::Api(status) => {
+                let message = format!("cannot {what}: {}", status.message);
+                match status.code {
+                    401 => ModuleError::new(ErrorKind::Forbidden, format!("cannot {what}: `{}` does not accept the credentials", self.server))
+                        .hint("log in again (`oc login`): the token may have expired"),
+                    403 => ModuleError::new(ErrorKind::Forbidden, message).hint("the user of the kubeconfig lacks this right; the README lists the rights that layerplay needs"),
+                    404 => ModuleError::new(ErrorKind::NotFound, message),
+                    409 => ModuleError::new(ErrorKind::Conflict, message).retry_after(Duration::from_millis(500)),
+                    429 | 500..=599 => ModuleError::new(ErrorKind::Unreachable, message).retry_after(Duration::from_secs(2)),
+                    _ => ModuleError::failed(message),
+                }
+            }
+            other => {
+                // The innermost cause says it best: `Connection refused`.
+                let mut said = other.to_string();
+                let mut source = std::error::Error::source(other);
+                while let Some(cause) = source {
+                    said = cause.to_string();
+                    source = cause.source();
+                }
+                ModuleError::new(
+                    ErrorKind::Unreachable,
+                    format!("cannot {what}: `{}` cannot be reached: {said}", self.server),
+                )
+                .hint("check the address in the kubeconfig and the way to it")
+                .retry_after(Duration::from_secs(2))
+            }
+        }
+    }
+}
