@@ -1,15 +1,30 @@
 //! Clusters: in, whole objects as the API shows them; out, what they mean (pools, rollouts, proofs) and the modules that change them.
 
 pub mod connection;
+pub mod look;
+mod machine_config;
+mod node_image_info;
 pub mod objects;
+pub mod observe;
 pub mod pools;
+mod preflight;
 pub mod proof;
+mod release_info;
+mod rollout;
 
 use std::sync::Arc;
 
-use crate::contract::DynModule;
+use crate::contract::{DynModule, erase};
+
+pub use machine_config::FIELD_MANAGER;
 
 /// Every module of this folder.
 pub fn modules() -> Vec<Arc<dyn DynModule>> {
-    Vec::new()
+    vec![
+        erase(machine_config::MachineConfig),
+        erase(node_image_info::NodeImageInfo),
+        erase(preflight::LayerPreflight),
+        erase(release_info::ReleaseInfo),
+        erase(rollout::Rollout),
+    ]
 }

@@ -93,7 +93,20 @@ impl Kind {
 }
 
 /// Modules in YAML that are part of layerplay, as `(path, text)`. A module may use those before it.
-const OWN: &[(&str, &str)] = &[];
+const OWN: &[(&str, &str)] = &[
+    (
+        "modules/apply_layer/module.yml",
+        include_str!("../../modules/apply_layer/module.yml"),
+    ),
+    (
+        "modules/remove_layer/module.yml",
+        include_str!("../../modules/remove_layer/module.yml"),
+    ),
+    (
+        "modules/verify_layer/module.yml",
+        include_str!("../../modules/verify_layer/module.yml"),
+    ),
+];
 
 /// All modules by all their names.
 #[derive(Debug, Clone, Default)]

@@ -1,17 +1,23 @@
 //! `layerplay doc [MODULE]`: everything shown comes from the modules' own declarations.
 
+use std::path::Path;
+
 use layerplay_modules::contract::ModuleInfo;
 use serde_json::Value;
 
 use crate::cli::{exit, printer};
 use crate::diagnostic::nearest::nearest;
+use crate::playbook::Catalogue;
 
 pub(in crate::cli) fn run(module: Option<&str>, schema: bool) -> u8 {
-    let mut infos: Vec<ModuleInfo> = layerplay_modules::catalogue::native()
-        .iter()
-        .map(|module| module.info().clone())
-        .collect();
-    infos.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut catalogue = match Catalogue::new() {
+        Ok(catalogue) => catalogue,
+        Err(problems) => return super::project::show(&problems),
+    };
+    if let Err(problems) = catalogue.add_project(Path::new(".")) {
+        return super::project::show(&problems);
+    }
+    let infos: Vec<ModuleInfo> = catalogue.infos().into_iter().cloned().collect();
     let Some(name) = module else {
         let width = infos
             .iter()
