@@ -36,6 +36,11 @@ pub enum Command {
     },
     /// Write a project to start from: playbooks, one layer, an inventory to fill in.
     Init { dir: PathBuf },
+    /// A simulated OpenShift that stays up.
+    Lab {
+        #[command(subcommand)]
+        command: LabCommand,
+    },
     /// Print a completion script for a shell.
     Completion { shell: clap_complete::Shell },
 }
@@ -116,4 +121,21 @@ pub struct InventoryArgs {
     /// The variables of one host as JSON.
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// Start a lab and keep it up until `lab down` or Ctrl-C.
+    Up(LabDir),
+    /// End the lab that is up.
+    Down(LabDir),
+    /// Say whether a lab is up, and where.
+    Status(LabDir),
+}
+
+#[derive(Debug, Args)]
+pub struct LabDir {
+    /// Where its kubeconfigs and inventory are written.
+    #[arg(long, value_name = "DIR", env = "LAYERPLAY_LAB_DIR")]
+    pub dir: Option<PathBuf>,
 }

@@ -10,6 +10,7 @@ mod commands {
     pub(super) mod doc;
     pub(super) mod init;
     pub(super) mod inventory;
+    pub(super) mod lab;
     mod project;
     pub(super) mod run;
 }
@@ -35,6 +36,7 @@ pub fn run() -> u8 {
         Command::Inventory(args) => commands::inventory::run(&args),
         Command::Doc { module, schema } => commands::doc::run(module.as_deref(), schema),
         Command::Init { dir } => commands::init::run(&dir),
+        Command::Lab { command } => commands::lab::run(&command),
         Command::Completion { shell } => commands::completion::run(shell),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use layerplay_modules::secret::Secrets;
 use tokio_util::sync::CancellationToken;
 
-use super::project;
+use super::{lab, project};
 use crate::cli::args::{Format, RunArgs};
 use crate::cli::{exit, printer};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -27,14 +27,33 @@ pub(in crate::cli) fn run(args: &RunArgs) -> u8 {
 fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
     let (playbooks, catalogue, warnings) = project::playbooks(&args.playbooks)?;
     project::show(&warnings);
-    if args.inventory.inventory.is_empty() {
-        return Err(
-            Diagnostic::error(Code::COMMAND_LINE, "no inventory is given")
-                .help("name one with `-i`")
-                .into(),
-        );
-    }
-    let (inventory, extra, limit) = project::inventory(&args.inventory.inventory, &args.inventory)?;
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(problem) => {
+            printer::err(&format!("error: cannot start: {problem}"));
+            return Ok(exit::ERROR);
+        }
+    };
+    let simulated = if args.inventory.inventory.is_empty() {
+        let started = runtime.block_on(lab::for_run());
+        Some(started.map_err(|problem| {
+            Diagnostic::error(
+                Code::COMMAND_LINE,
+                format!("the lab cannot be started: {problem}"),
+            )
+            .help("name an inventory with `-i`")
+        })?)
+    } else {
+        None
+    };
+    let sources = simulated.as_ref().map_or_else(
+        || args.inventory.inventory.clone(),
+        |lab| vec![lab.inventory.display().to_string()],
+    );
+    let (inventory, extra, limit) = project::inventory(&sources, &args.inventory)?;
     let settings = Settings {
         check: args.check,
         diff: args.diff,
@@ -66,24 +85,15 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         secrets,
         cancel,
         limit,
-        None,
+        simulated.as_ref().map(|lab| lab.notice.clone()),
     ));
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(problem) => {
-            printer::err(&format!("error: cannot start: {problem}"));
-            return Ok(exit::ERROR);
-        }
-    };
     let (ended, problems) = runtime.block_on(async {
         let interrupts = tokio::spawn(interrupts(Arc::clone(&run)));
         let ended = execute(&run, &playbooks).await;
         interrupts.abort();
         ended
     });
+    drop(simulated);
     // What is left (an interrupted wait on a thread) must not hold the process.
     runtime.shutdown_background();
     project::show(&problems);

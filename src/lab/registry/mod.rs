@@ -108,6 +108,20 @@ impl Handle {
         })
     }
 
+    /// A label of an image.
+    pub fn label(&self, repository: &str, digest: &str, label: &str) -> Option<String> {
+        self.shared.with(|content| {
+            let known = content.repositories.get(repository)?;
+            let (_, manifest) = known.manifests.get(digest)?;
+            let manifest: serde_json::Value = serde_json::from_slice(manifest).ok()?;
+            let config = known.blobs.get(manifest["config"]["digest"].as_str()?)?;
+            let config: serde_json::Value = serde_json::from_slice(config).ok()?;
+            config["config"]["Labels"][label]
+                .as_str()
+                .map(ToOwned::to_owned)
+        })
+    }
+
     /// Puts a blob in; its digest.
     fn put_blob(&self, repository: &str, bytes: Vec<u8>) -> String {
         let digest = digest(&bytes);

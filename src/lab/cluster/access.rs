@@ -1,0 +1,230 @@
+//! In: kinds and JSON. Out: the few API verbs that controllers use, with conflicts tried again.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
+};
+use kube::runtime::watcher;
+use kube::{Client, Error};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+/// The prefix of the operator's annotations and labels.
+pub(super) const P: &str = "machineconfiguration.openshift.io/";
+
+/// A client that knows the kinds by name.
+#[derive(Clone)]
+pub struct Access {
+    client: Client,
+}
+
+/// Group, version, kind, plural.
+type Kind = (&'static str, &'static str, &'static str, &'static str);
+
+pub(super) const NODES: Kind = ("", "v1", "Node", "nodes");
+pub(super) const PODS: Kind = ("", "v1", "Pod", "pods");
+pub(super) const NAMESPACES: Kind = ("", "v1", "Namespace", "namespaces");
+pub(super) const CONFIG_MAPS: Kind = ("", "v1", "ConfigMap", "configmaps");
+pub(super) const CONFIGS: Kind = (
+    "machineconfiguration.openshift.io",
+    "v1",
+    "MachineConfig",
+    "machineconfigs",
+);
+pub(super) const POOLS: Kind = (
+    "machineconfiguration.openshift.io",
+    "v1",
+    "MachineConfigPool",
+    "machineconfigpools",
+);
+pub(super) const CONTROLLER: Kind = (
+    "machineconfiguration.openshift.io",
+    "v1",
+    "ControllerConfig",
+    "controllerconfigs",
+);
+pub(super) const VERSIONS: Kind = (
+    "config.openshift.io",
+    "v1",
+    "ClusterVersion",
+    "clusterversions",
+);
+
+impl Access {
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    fn api(&self, kind: Kind, namespace: Option<&str>) -> Api<DynamicObject> {
+        let (group, version, kind, plural) = kind;
+        let api_version = if group.is_empty() {
+            version.to_owned()
+        } else {
+            format!("{group}/{version}")
+        };
+        let resource = ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version,
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+        };
+        match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+
+    pub(super) async fn list(&self, kind: Kind, fields: Option<&str>) -> Result<Vec<Value>, Error> {
+        let mut wanted = ListParams::default();
+        if let Some(fields) = fields {
+            wanted = wanted.fields(fields);
+        }
+        let list = self.api(kind, None).list(&wanted).await?;
+        Ok(list
+            .items
+            .iter()
+            .filter_map(|item| serde_json::to_value(item).ok())
+            .collect())
+    }
+
+    pub(super) async fn get(&self, kind: Kind, name: &str) -> Result<Option<Value>, Error> {
+        let found = self.api(kind, None).get_opt(name).await?;
+        Ok(found.and_then(|object| serde_json::to_value(object).ok()))
+    }
+
+    /// Creates unless it is there; then writes the status, if there is one, through its own door.
+    pub(super) async fn create(&self, kind: Kind, object: &Value) -> Result<(), Error> {
+        let namespace = object["metadata"]["namespace"].as_str();
+        let api = self.api(kind, namespace);
+        let typed: DynamicObject =
+            serde_json::from_value(object.clone()).map_err(Error::SerdeError)?;
+        match api.create(&PostParams::default(), &typed).await {
+            Ok(_) => {}
+            Err(Error::Api(status)) if status.code == 409 => {}
+            Err(problem) => return Err(problem),
+        }
+        if object["status"].is_object() {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            let patch = serde_json::json!({"status": object["status"]});
+            api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch))
+                .await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn merge(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        name: &str,
+        patch: &Value,
+    ) -> Result<(), Error> {
+        self.api(kind, namespace)
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .map(|_| ())
+    }
+
+    pub(super) async fn merge_status(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        name: &str,
+        patch: &Value,
+    ) -> Result<(), Error> {
+        self.api(kind, namespace)
+            .patch_status(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .map(|_| ())
+    }
+
+    pub(super) async fn delete_now(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<(), Error> {
+        let now = DeleteParams {
+            grace_period_seconds: Some(0),
+            ..DeleteParams::default()
+        };
+        match self.api(kind, namespace).delete(name, &now).await {
+            Ok(_) => Ok(()),
+            Err(Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    /// Evicts a pod. `Ok(false)` when a PodDisruptionBudget does not allow it now.
+    pub(super) async fn evict(&self, namespace: &str, name: &str) -> Result<bool, Error> {
+        let pods: Api<k8s_openapi::api::core::v1::Pod> =
+            Api::namespaced(self.client.clone(), namespace);
+        match pods.evict(name, &kube::api::EvictParams::default()).await {
+            Ok(_) => Ok(true),
+            Err(Error::Api(status)) if status.code == 404 => Ok(true),
+            Err(Error::Api(status)) if status.code == 429 => Ok(false),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    /// Calls `work` at the start and after every change of these kinds, until `stop`. An error of `work` is tried again
+    /// after the pause: controllers never give up.
+    pub(super) async fn on_change<W>(
+        &self,
+        kinds: &[Kind],
+        fields: Option<&str>,
+        pause: Duration,
+        stop: &CancellationToken,
+        mut work: W,
+    ) where
+        W: AsyncFnMut(&Self) -> Result<(), Error>,
+    {
+        let streams = kinds.iter().map(|kind| {
+            let mut config = watcher::Config::default();
+            if let Some(fields) = fields {
+                config = config.fields(fields);
+            }
+            watcher(self.api(*kind, None), config)
+                .map(|event| event.is_ok())
+                .boxed()
+        });
+        let mut events = pin!(futures_util::stream::select_all(streams));
+        loop {
+            let failed = work(self).await.is_err();
+            let wait = async {
+                if failed {
+                    tokio::time::sleep(pause.max(Duration::from_millis(50))).await;
+                } else {
+                    while let Some(is_event) = events.next().await {
+                        if is_event {
+                            break;
+                        }
+                        tokio::time::sleep(Duration::from_millis(200)).await;
+                    }
+                }
+                // Several changes at once are looked at once.
+                tokio::time::sleep(pause).await;
+            };
+            tokio::select! {
+                () = wait => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+}
+
+/// `metadata.name`.
+pub(super) fn name(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+/// One of the operator's annotations.
+pub(super) fn annotation<'v>(object: &'v Value, short: &str) -> &'v str {
+    object["metadata"]["annotations"][format!("{P}{short}")]
+        .as_str()
+        .unwrap_or_default()
+}

@@ -1,0 +1,219 @@
+//! The machine-config daemon of a node. In: its `desiredConfig`. Out: the node drained, its image pulled, booted, done
+//! (MCO: pkg/daemon). And a kubelet's part: pods that are bound to a node run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Error;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::Pace;
+use super::access::{Access, CONFIGS, NODES, P, PODS, annotation, name};
+use super::machine::Machines;
+use super::update::now;
+
+struct Daemon {
+    access: Access,
+    machines: Arc<Machines>,
+    node: String,
+    pace: Pace,
+}
+
+pub(super) fn start(
+    access: Access,
+    machines: Arc<Machines>,
+    node: String,
+    pace: Pace,
+    stop: CancellationToken,
+) {
+    let fields = format!("metadata.name={node}");
+    let daemon = Daemon {
+        access: access.clone(),
+        machines,
+        node,
+        pace,
+    };
+    tokio::spawn(async move {
+        access
+            .on_change(
+                &[NODES],
+                Some(&fields),
+                pace.sync,
+                &stop,
+                async move |_: &Access| daemon.sync().await,
+            )
+            .await;
+    });
+}
+
+impl Daemon {
+    async fn set(&self, values: Value) -> Result<(), Error> {
+        let annotations: serde_json::Map<String, Value> = values
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (format!("{P}{key}"), value.clone()))
+            .collect();
+        self.access
+            .merge(
+                NODES,
+                None,
+                &self.node,
+                &json!({"metadata": {"annotations": annotations}}),
+            )
+            .await
+    }
+
+    /// One step, from what the node says of itself: it can be interrupted between any two.
+    async fn sync(&self) -> Result<(), Error> {
+        let Some(node) = self.access.get(NODES, &self.node).await? else {
+            return Ok(());
+        };
+        let (current, desired) = (
+            annotation(&node, "currentConfig"),
+            annotation(&node, "desiredConfig"),
+        );
+        let (drain, applied) = (
+            annotation(&node, "desiredDrain"),
+            annotation(&node, "lastAppliedDrain"),
+        );
+        let state = annotation(&node, "state");
+        if current == desired {
+            if state != "Done" || drain.starts_with("drain-") {
+                return self.finish(&node, desired).await;
+            }
+            return Ok(());
+        }
+        let Some(config) = self.access.get(CONFIGS, desired).await? else {
+            let reason =
+                format!("machineconfig.machineconfiguration.openshift.io \"{desired}\" not found");
+            return self
+                .set(json!({"state": "Degraded", "reason": reason}))
+                .await;
+        };
+        let image = config["spec"]["osImageURL"].as_str().unwrap_or_default();
+        // The same image: nothing to boot, the node only learns the new name.
+        let needs_reboot = image != self.machines.image(&self.node) || is_system_change(&config);
+        if !needs_reboot && state != "Degraded" {
+            return self.set(json!({"currentConfig": desired, "state": "Working", "desiredDrain": format!("uncordon-{desired}")})).await;
+        }
+        let wanted = format!("drain-{desired}");
+        if drain != wanted {
+            return self
+                .set(json!({"state": "Working", "reason": "", "desiredDrain": wanted}))
+                .await;
+        }
+        if applied != wanted {
+            return Ok(());
+        }
+        tokio::time::sleep(self.pace.pull).await;
+        let version = match self.machines.pull(image) {
+            Ok(version) => version,
+            Err(problem) => {
+                let reason = format!(
+                    "failed to update OS to {image}: error running rpm-ostree rebase --experimental ostree-unverified-registry:{image}: error: Creating importer: {problem}"
+                );
+                if state != "Degraded" {
+                    self.set(json!({"state": "Degraded", "reason": reason}))
+                        .await?;
+                }
+                // Tried again and again, as the daemon does: a registry that gets the image mends the node.
+                return Err(Error::Service("the image cannot be pulled yet".into()));
+            }
+        };
+        self.set(json!({"state": "Working", "reason": "", "post-config-action": "Rebooting"}))
+            .await?;
+        self.reboot(image, &version).await?;
+        self.set(json!({"currentConfig": desired, "state": "Working", "post-config-action": "", "desiredDrain": format!("uncordon-{desired}")})).await
+    }
+
+    async fn finish(&self, node: &Value, desired: &str) -> Result<(), Error> {
+        let wanted = format!("uncordon-{desired}");
+        if annotation(node, "desiredDrain") != wanted {
+            return self.set(json!({"desiredDrain": wanted})).await;
+        }
+        if annotation(node, "lastAppliedDrain") == wanted {
+            return self.set(json!({"state": "Done", "reason": ""})).await;
+        }
+        Ok(())
+    }
+
+    async fn reboot(&self, image: &str, version: &str) -> Result<(), Error> {
+        self.machines.go_down(&self.node);
+        self.ready("Unknown", None).await?;
+        tokio::time::sleep(self.pace.reboot).await;
+        let boot = self.machines.boot(&self.node, image, version);
+        self.ready("True", Some(&boot)).await
+    }
+
+    /// The kubelet's word on the node.
+    async fn ready(&self, status: &str, boot: Option<&str>) -> Result<(), Error> {
+        let (reason, message) = match status {
+            "True" => ("KubeletReady", "kubelet is posting ready status"),
+            _ => ("NodeStatusUnknown", "Kubelet stopped posting node status."),
+        };
+        let time = now();
+        let mut patch = json!({"status": {"conditions": [
+            {"type": "Ready", "status": status, "reason": reason, "message": message, "lastHeartbeatTime": time, "lastTransitionTime": time},
+            {"type": "DiskPressure", "status": "False", "reason": "KubeletHasNoDiskPressure", "message": "", "lastHeartbeatTime": time, "lastTransitionTime": time},
+        ]}});
+        if let Some(boot) = boot {
+            patch["status"]["nodeInfo"] = json!({"bootID": boot});
+        }
+        self.access
+            .merge_status(NODES, None, &self.node, &patch)
+            .await
+    }
+}
+
+/// Kernel arguments, extensions and another kernel need a reboot, too.
+fn is_system_change(config: &Value) -> bool {
+    let spec = &config["spec"];
+    let is_set = |list: &str| spec[list].as_array().is_some_and(|items| !items.is_empty());
+    is_set("kernelArguments")
+        || is_set("extensions")
+        || spec["kernelType"]
+            .as_str()
+            .is_some_and(|kernel| kernel != "default" && !kernel.is_empty())
+}
+
+/// Pods that name a node and have not started do so.
+pub(super) fn start_kubelet(access: Access, stop: CancellationToken) {
+    tokio::spawn(async move {
+        access
+            .on_change(&[PODS], None, Duration::from_millis(20), &stop, kubelet)
+            .await;
+    });
+}
+
+async fn kubelet(access: &Access) -> Result<(), Error> {
+    for pod in access.list(PODS, None).await? {
+        let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default();
+        if pod["spec"]["nodeName"].as_str().is_none_or(str::is_empty) {
+            continue;
+        }
+        if !pod["metadata"]["deletionTimestamp"].is_null() {
+            access.delete_now(PODS, Some(namespace), name(&pod)).await?;
+            continue;
+        }
+        if !matches!(pod["status"]["phase"].as_str(), None | Some("" | "Pending")) {
+            continue;
+        }
+        let time = now();
+        let containers = pod["spec"]["containers"].as_array();
+        let statuses: Vec<Value> = containers
+            .into_iter()
+            .flatten()
+            .map(|container| json!({"name": container["name"], "image": container["image"], "imageID": "", "ready": true, "restartCount": 0, "started": true, "state": {"running": {"startedAt": time}}}))
+            .collect();
+        let status = json!({"status": {
+            "phase": "Running", "startTime": time, "containerStatuses": statuses,
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": time}],
+        }});
+        access
+            .merge_status(PODS, Some(namespace), name(&pod), &status)
+            .await?;
+    }
+    Ok(())
+}

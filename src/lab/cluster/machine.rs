@@ -1,0 +1,183 @@
+//! In: which image a node boots. Out: what commands on it print. A pure memory of machines, shared by daemons (which
+//! reboot them) and pods (which look at them).
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// Whether an image can be pulled.
+pub trait Pulls: Send + Sync {
+    /// Its version label, or the error of the container library.
+    fn pull(&self, image: &str) -> Result<String, String>;
+}
+
+#[derive(Debug, Clone, Default)]
+struct Machine {
+    /// `name@digest`
+    image: String,
+    version: String,
+    boots: u64,
+    /// Runs: a machine that reboots answers nothing.
+    is_up: bool,
+}
+
+/// The machines of a cluster.
+pub struct Machines {
+    all: Mutex<BTreeMap<String, Machine>>,
+    pulls: Box<dyn Pulls>,
+    cluster: String,
+}
+
+impl Machines {
+    /// Machines that have booted this image.
+    pub fn new(cluster: &str, names: &[String], image: &str, pulls: Box<dyn Pulls>) -> Self {
+        let version = pulls.pull(image).unwrap_or_default();
+        let machine = Machine {
+            image: image.to_owned(),
+            version,
+            boots: 1,
+            is_up: true,
+        };
+        let all = names
+            .iter()
+            .map(|name| (name.clone(), machine.clone()))
+            .collect();
+        Self {
+            all: Mutex::new(all),
+            pulls,
+            cluster: cluster.to_owned(),
+        }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Machine>) -> T) -> T {
+        match self.all.lock() {
+            Ok(mut all) => work(&mut all),
+            Err(poisoned) => work(&mut poisoned.into_inner()),
+        }
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.with(|all| all.keys().cloned().collect())
+    }
+
+    pub(super) fn image(&self, node: &str) -> String {
+        self.with(|all| {
+            all.get(node)
+                .map(|machine| machine.image.clone())
+                .unwrap_or_default()
+        })
+    }
+
+    pub(super) fn pull(&self, image: &str) -> Result<String, String> {
+        self.pulls.pull(image)
+    }
+
+    pub(super) fn go_down(&self, node: &str) {
+        self.with(|all| {
+            if let Some(machine) = all.get_mut(node) {
+                machine.is_up = false;
+            }
+        });
+    }
+
+    /// Boots an image; the new boot id.
+    pub(super) fn boot(&self, node: &str, image: &str, version: &str) -> String {
+        self.with(|all| {
+            if let Some(machine) = all.get_mut(node) {
+                *machine = Machine {
+                    image: image.to_owned(),
+                    version: version.to_owned(),
+                    boots: machine.boots + 1,
+                    is_up: true,
+                };
+            }
+        });
+        self.boot_id(node)
+    }
+
+    pub(super) fn boot_id(&self, node: &str) -> String {
+        let boots = self.with(|all| all.get(node).map_or(0, |machine| machine.boots));
+        let hash = hex::encode(Sha256::digest(format!("{}/{node}/{boots}", self.cluster)));
+        let part = |from: usize, to: usize| hash.get(from..to).unwrap_or_default().to_owned();
+        format!(
+            "{}-{}-4{}-8{}-{}",
+            part(0, 8),
+            part(8, 12),
+            part(13, 16),
+            part(17, 20),
+            part(20, 32)
+        )
+    }
+
+    /// What a command on a node prints, and its status; an error when the machine is down. Commands are looked at as
+    /// words: `chroot /rootfs`, `nsenter ...` and a shell around them change nothing.
+    pub fn run(&self, node: &str, command: &[String]) -> Result<(String, String, i32), String> {
+        let is_up = self.with(|all| all.get(node).is_some_and(|machine| machine.is_up));
+        if !is_up {
+            return Err(format!(
+                "error dialing backend: dial tcp: no route to host ({node})"
+            ));
+        }
+        let mut words: Vec<&str> = command.iter().map(String::as_str).collect();
+        loop {
+            words = match words.as_slice() {
+                ["chroot", _, rest @ ..] => rest.to_vec(),
+                ["nsenter", rest @ ..] => rest
+                    .iter()
+                    .skip_while(|word| {
+                        word.starts_with('-') || word.chars().all(|c| c.is_ascii_digit())
+                    })
+                    .copied()
+                    .collect(),
+                _ => break,
+            };
+        }
+        let line = match words.as_slice() {
+            ["sh" | "/bin/sh" | "bash" | "/bin/bash", "-c", line, ..] => (*line).to_owned(),
+            words => words.join(" "),
+        };
+        let mut out = String::new();
+        for part in line
+            .split("&&")
+            .flat_map(|part| part.split(';'))
+            .map(str::trim)
+        {
+            match part {
+                "rpm-ostree status --json" => out.push_str(&format!("{:#}\n", self.status(node))),
+                "cat /proc/sys/kernel/random/boot_id" => {
+                    out.push_str(&format!("{}\n", self.boot_id(node)))
+                }
+                "true" | "" => {}
+                "uname -r" => out.push_str("5.14.0-427.50.1.el9_4.x86_64\n"),
+                "hostname" => out.push_str(&format!("{node}\n")),
+                other => {
+                    let word = other.split_whitespace().next().unwrap_or_default();
+                    return Ok((out, format!("sh: line 1: {word}: command not found\n"), 127));
+                }
+            }
+        }
+        Ok((out, String::new(), 0))
+    }
+
+    fn status(&self, node: &str) -> Value {
+        let machine = self.with(|all| all.get(node).cloned().unwrap_or_default());
+        let digest = machine
+            .image
+            .split_once('@')
+            .map(|(_, digest)| digest)
+            .unwrap_or_default();
+        let checksum = hex::encode(Sha256::digest(&machine.image));
+        json!({
+            "deployments": [{
+                "id": format!("rhcos-{checksum}.0"), "osname": "rhcos", "serial": 0, "checksum": checksum,
+                "booted": true, "staged": false, "pinned": false, "unlocked": "none", "live-inprogress": null, "live-replaced": null,
+                "container-image-reference": format!("ostree-unverified-registry:{}", machine.image),
+                "container-image-reference-digest": digest, "version": machine.version, "timestamp": 1_763_942_400,
+                "requested-packages": [], "requested-local-packages": [], "requested-base-removals": [], "packages": [],
+            }],
+            "transaction": null, "cached-update": null, "update-driver": null,
+        })
+    }
+}

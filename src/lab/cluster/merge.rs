@@ -1,0 +1,128 @@
+//! In: MachineConfigs. Out: the one that they make together, and its name. Pure (MCO: pkg/controller/common/helpers.go,
+//! pkg/controller/render/hash.go).
+
+use layerplay_modules::openshift::pools::{role_label, selects};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::access::{P, name};
+
+/// A rendered MachineConfig of a pool, and the names of its sources.
+pub(super) fn render(
+    pool: &Value,
+    configs: &[Value],
+    base: &str,
+    version: &str,
+) -> (Value, Vec<String>) {
+    let selector = &pool["spec"]["machineConfigSelector"];
+    let own_role = role_label(pool);
+    let mut sources: Vec<&Value> = configs
+        .iter()
+        .filter(|config| {
+            !name(config).starts_with("rendered-")
+                && selects(selector, &config["metadata"]["labels"])
+        })
+        .collect();
+    // By name; what is for the pool's own role comes after what it takes over from worker.
+    sources.sort_by_key(|config| {
+        let is_own = own_role
+            .as_ref()
+            .is_some_and(|(key, role)| config["metadata"]["labels"][key] == role.as_str());
+        (is_own, name(config).to_owned())
+    });
+    let mut spec = json!({
+        "baseOSExtensionsContainerImage": "", "config": {"ignition": {"version": "3.5.0"}}, "extensions": [], "fips": false,
+        "kernelArguments": [], "kernelType": "default", "osImageURL": base,
+    });
+    for source in &sources {
+        let own = &source["spec"];
+        // The last one by name wins; those of the installation set none of their own.
+        if let Some(url) = own["osImageURL"].as_str().filter(|url| !url.is_empty()) {
+            spec["osImageURL"] = json!(url);
+        }
+        if let Some(kernel) = own["kernelType"]
+            .as_str()
+            .filter(|kernel| !kernel.is_empty())
+        {
+            spec["kernelType"] = json!(kernel);
+        }
+        if own["fips"] == true {
+            spec["fips"] = json!(true);
+        }
+        for list in ["kernelArguments", "extensions"] {
+            if let (Some(all), Some(more)) = (spec[list].as_array_mut(), own[list].as_array()) {
+                all.extend(more.iter().cloned());
+            }
+        }
+        merge(&mut spec["config"], &own["config"]);
+    }
+    let hash = hex::encode(Sha256::digest(
+        serde_json::to_vec(&spec).unwrap_or_default(),
+    ));
+    let hash = hash.get(..32).unwrap_or_default();
+    let mut annotations = json!({
+        format!("{P}generated-by-controller-version"): "lab",
+        format!("{P}release-image-version"): version,
+    });
+    if spec["osImageURL"] != base {
+        annotations[format!("{P}os-image-url-overridden")] = json!("true");
+    }
+    let rendered = json!({
+        "apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfig",
+        "metadata": {"name": format!("rendered-{}-{hash}", name(pool)), "annotations": annotations},
+        "spec": spec,
+    });
+    let names = sources
+        .iter()
+        .map(|source| name(source).to_owned())
+        .collect();
+    (rendered, names)
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(into), Value::Array(from)) => into.extend(from.iter().cloned()),
+        (_, Value::Null) => {}
+        (into, from) => *into = from.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(name: &str, role: &str, url: &str) -> Value {
+        json!({"metadata": {"name": name, "labels": {format!("{P}role"): role}}, "spec": {"osImageURL": url}})
+    }
+
+    #[test]
+    fn the_last_name_wins_and_a_custom_role_beats_worker() {
+        let pool = json!({"metadata": {"name": "canary"}, "spec": {"machineConfigSelector": {"matchExpressions": [
+            {"key": format!("{P}role"), "operator": "In", "values": ["worker", "canary"]}]}}});
+        let url = |configs: &[Value]| {
+            render(&pool, configs, "base", "4.18.9").0["spec"]["osImageURL"].clone()
+        };
+        assert_eq!(url(&[]), "base");
+        assert_eq!(
+            url(&[config("10-a", "worker", "a"), config("20-b", "worker", "b")]),
+            "b"
+        );
+        assert_eq!(
+            url(&[config("00-c", "canary", "c"), config("99-w", "worker", "w")]),
+            "c"
+        );
+        let name_of =
+            |configs: &[Value]| name(&render(&pool, configs, "base", "4.18.9").0).to_owned();
+        assert_eq!(
+            name_of(&[]),
+            name_of(&[config("10-a", "worker", "base")]),
+            "the same content has the same name"
+        );
+        assert_ne!(name_of(&[]), name_of(&[config("10-a", "worker", "a")]));
+    }
+}

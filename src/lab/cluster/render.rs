@@ -1,0 +1,61 @@
+//! The render controller. In: pools and MachineConfigs. Out: rendered MachineConfigs, and pools that name them.
+
+use kube::Error;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::Pace;
+use super::access::{Access, CONFIGS, CONTROLLER, POOLS, name};
+use super::merge::render;
+
+pub(super) fn start(access: Access, pace: Pace, stop: CancellationToken) {
+    tokio::spawn(async move {
+        // The pause is the operator's own delay: changes within it are rendered once.
+        access
+            .on_change(
+                &[CONFIGS, POOLS, CONTROLLER],
+                None,
+                pace.render,
+                &stop,
+                sync,
+            )
+            .await;
+    });
+}
+
+/// Renders every pool whose sources have changed.
+pub(super) async fn sync(access: &Access) -> Result<(), Error> {
+    let Some(controller) = access.get(CONTROLLER, "machine-config-controller").await? else {
+        return Ok(());
+    };
+    let base = controller["spec"]["baseOSContainerImage"]
+        .as_str()
+        .unwrap_or_default();
+    let version = controller["metadata"]["annotations"]["machineconfiguration.openshift.io/release-image-version"].as_str().unwrap_or_default();
+    let configs = access.list(CONFIGS, None).await?;
+    for pool in access.list(POOLS, None).await? {
+        let (rendered, sources) = render(&pool, &configs, base, version);
+        let target = name(&rendered).to_owned();
+        let sources: Vec<Value> = sources.iter().map(|source| json!({"apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfig", "name": source})).collect();
+        let wanted = json!({"name": target, "source": sources});
+        let known = &pool["spec"]["configuration"];
+        if known["name"] == wanted["name"] && known["source"] == wanted["source"] {
+            continue;
+        }
+        let mut object = rendered;
+        object["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfigPool", "name": name(&pool),
+            "uid": pool["metadata"]["uid"], "controller": true, "blockOwnerDeletion": true,
+        }]);
+        access.create(CONFIGS, &object).await?;
+        access
+            .merge(
+                POOLS,
+                None,
+                name(&pool),
+                &json!({"spec": {"configuration": wanted}}),
+            )
+            .await?;
+    }
+    Ok(())
+}
