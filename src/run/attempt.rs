@@ -48,6 +48,9 @@ pub(super) struct Unit {
     pub(super) task: Arc<Task>,
     pub(super) task_ref: TaskRef,
     pub(super) scope: TaskScope,
+    /// Inside of a module in YAML: the scope of the task that called it. How the host is reached is said there, not by
+    /// the module's options, which may have the same names.
+    pub(super) outer: Option<Box<TaskScope>>,
     /// The other host that it runs on.
     pub(super) delegated_to: Option<String>,
     pub(super) check: bool,
@@ -432,7 +435,7 @@ impl Unit {
                 scope.play_vars = self.scope.play_vars.clone();
                 scope
             }
-            None => self.scope.clone(),
+            None => self.outer.as_deref().unwrap_or(&self.scope).clone(),
         };
         let shared = reach.share();
         let mut variables = IndexMap::new();

@@ -35,6 +35,9 @@ pub(super) fn run<'u>(
             }
         };
         let mut inner = unit.clone();
+        inner
+            .outer
+            .get_or_insert_with(|| Box::new(unit.scope.clone()));
         inner.scope.local.clear();
         inner.scope.parameters.push(Arc::new(parameters));
         let mut nested = Nested {
