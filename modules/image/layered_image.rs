@@ -76,6 +76,20 @@ pub struct Work {
     labels: IndexMap<String, String>,
     inputs: String,
     program: Option<String>,
+    /// The finished image, when layerplay builds it itself.
+    composed: Option<native::Composed>,
+}
+
+impl Work {
+    fn plan(&self) -> native::Plan<'_> {
+        native::Plan {
+            file: &self.file,
+            files: &self.files,
+            base: &self.base,
+            target: &self.target,
+            labels: &self.labels,
+        }
+    }
 }
 
 impl Args {
@@ -145,6 +159,7 @@ impl Args {
             labels,
             inputs,
             program,
+            composed: None,
         })
     }
 
@@ -242,11 +257,20 @@ impl Module for LayeredImage {
                 Some(info.size),
             ))));
         }
-        let preview = Outcome::changed(json!({
+        let mut work = work;
+        let mut preview = json!({
             "inputs": work.inputs, "builder": work.program.as_deref().unwrap_or("native"),
             "base_digest": work.base.digest.as_ref().map(Digest::as_str),
             "msg": format!("would build and push `{}`", work.target),
-        }));
+        });
+        if work.program.is_none() {
+            // The same files give the same bytes, so the digest is known before anything is pushed.
+            let composed = native::compose(&work.plan(), &platform.registries, platform).await?;
+            preview["digest"] = json!(composed.digest().as_str());
+            preview["image"] = json!(work.target.at(composed.digest()).to_string());
+            work.composed = Some(composed);
+        }
+        let preview = Outcome::changed(preview);
         let fields = vec![FieldChange {
             field: format!("{} inputs", work.target),
             before: before.map_or(Value::Null, Value::String),
@@ -267,18 +291,13 @@ impl Module for LayeredImage {
         platform: &Platform,
     ) -> Result<Outcome, ModuleError> {
         let registries = &platform.registries;
-        let digest = match &work.program {
-            None => {
-                let plan = native::Plan {
-                    file: &work.file,
-                    files: &work.files,
-                    base: &work.base,
-                    target: &work.target,
-                    labels: &work.labels,
-                };
-                native::build(&plan, registries, platform).await?
+        let mut work = work;
+        let digest = match (&work.program, work.composed.take()) {
+            (None, None) => return Err(ModuleError::failed("nothing was put together to push")),
+            (None, Some(composed)) => {
+                native::push(composed, &work.plan(), registries, platform).await?
             }
-            Some(program) => {
+            (Some(program), _) => {
                 let plan = engine::Plan {
                     text: &work.text,
                     context: &work.context,

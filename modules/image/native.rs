@@ -319,43 +319,41 @@ pub(super) struct Plan<'p> {
     pub(super) labels: &'p IndexMap<String, String>,
 }
 
-/// Builds and pushes; returns the digest that the registry reports.
-pub(super) async fn build(
+/// A finished image that is not pushed yet: its bytes, and so its digest, are known before anything is written.
+pub(super) struct Composed {
+    layer: Option<Vec<u8>>,
+    config: Vec<u8>,
+    manifest: Vec<u8>,
+    media_type: String,
+    base_layers: Vec<Digest>,
+}
+
+impl Composed {
+    /// What the registry will report, unless it changes what it is given.
+    pub(super) fn digest(&self) -> Digest {
+        Digest::of(&self.manifest)
+    }
+}
+
+/// Puts the image together; only reads.
+pub(super) async fn compose(
     plan: &Plan<'_>,
     registries: &Registries,
     platform: &Platform,
-) -> Result<Digest, ModuleError> {
+) -> Result<Composed, ModuleError> {
     platform.status("reading the base image");
     let base = registries.image_manifest(plan.base, None).await?;
     let mut config = registries.config(plan.base, &base).await?;
     let mut manifest = base.json.clone();
     let is_docker = base.media_type.contains("docker");
-    for layer in base.layers() {
-        if platform.cancel.is_cancelled() {
-            return Err(ModuleError::new(
-                ErrorKind::Cancelled,
-                "the build was interrupted; no tag was written",
-            ));
-        }
-        platform.status(format!(
-            "base layer {} of {}",
-            short(&layer.digest),
-            plan.base.name()
-        ));
-        registries
-            .copy_blob(plan.base, plan.target, &layer.digest)
-            .await?;
-    }
     let broken =
         |what: &str| ModuleError::failed(format!("the base image `{}` has no {what}", plan.base));
     let mut history = Vec::new();
+    let mut own_layer = None;
     if !plan.files.is_empty() {
         let (bytes, diff_id) = layer(plan.files).map_err(|problem| {
             ModuleError::failed(format!("the layer cannot be written: {problem}"))
         })?;
-        let size = bytes.len();
-        platform.status(format!("pushing a layer of {size} bytes"));
-        let digest = registries.push_blob(plan.target, bytes).await?;
         let media_type = if is_docker {
             "application/vnd.docker.image.rootfs.diff.tar.gzip"
         } else {
@@ -364,12 +362,13 @@ pub(super) async fn build(
         let layers = manifest["layers"]
             .as_array_mut()
             .ok_or_else(|| broken("list of layers"))?;
-        layers.push(json!({"mediaType": media_type, "digest": digest.as_str(), "size": size}));
+        layers.push(json!({"mediaType": media_type, "digest": Digest::of(&bytes).as_str(), "size": bytes.len()}));
         let diff_ids = config["rootfs"]["diff_ids"]
             .as_array_mut()
             .ok_or_else(|| broken("list of `diff_ids`"))?;
         diff_ids.push(json!(diff_id.as_str()));
         history.push(json!({"created": "1970-01-01T00:00:00Z", "created_by": "COPY (layerplay)"}));
+        own_layer = Some(bytes);
     }
     settings(plan, &mut config);
     history.push(json!({"created": "1970-01-01T00:00:00Z", "created_by": "LABEL (layerplay)", "empty_layer": true}));
@@ -377,22 +376,59 @@ pub(super) async fn build(
         Some(known) => known.extend(history),
         None => config["history"] = Value::Array(history),
     }
-    let bytes =
-        serde_json::to_vec(&config).map_err(|problem| ModuleError::failed(problem.to_string()))?;
-    let size = bytes.len();
-    let digest = registries.push_blob(plan.target, bytes).await?;
-    manifest["config"]["digest"] = json!(digest.as_str());
-    manifest["config"]["size"] = json!(size);
+    let text = |value: &Value| {
+        serde_json::to_vec(value).map_err(|problem| ModuleError::failed(problem.to_string()))
+    };
+    let config = text(&config)?;
+    manifest["config"]["digest"] = json!(Digest::of(&config).as_str());
+    manifest["config"]["size"] = json!(config.len());
     // Annotations of the base describe the base.
     if let Some(map) = manifest.as_object_mut() {
         map.shift_remove("annotations");
         map.shift_remove("subject");
     }
-    let bytes = serde_json::to_vec(&manifest)
-        .map_err(|problem| ModuleError::failed(problem.to_string()))?;
+    Ok(Composed {
+        layer: own_layer,
+        config,
+        manifest: text(&manifest)?,
+        media_type: base.media_type.clone(),
+        base_layers: base
+            .layers()
+            .into_iter()
+            .map(|layer| layer.digest)
+            .collect(),
+    })
+}
+
+/// Pushes: layers first, the tag last. Returns the digest that the registry reports.
+pub(super) async fn push(
+    composed: Composed,
+    plan: &Plan<'_>,
+    registries: &Registries,
+    platform: &Platform,
+) -> Result<Digest, ModuleError> {
+    for layer in &composed.base_layers {
+        if platform.cancel.is_cancelled() {
+            return Err(ModuleError::new(
+                ErrorKind::Cancelled,
+                "the build was interrupted; no tag was written",
+            ));
+        }
+        platform.status(format!(
+            "base layer {} of {}",
+            short(layer),
+            plan.base.name()
+        ));
+        registries.copy_blob(plan.base, plan.target, layer).await?;
+    }
+    if let Some(bytes) = composed.layer {
+        platform.status(format!("pushing a layer of {} bytes", bytes.len()));
+        registries.push_blob(plan.target, bytes).await?;
+    }
+    registries.push_blob(plan.target, composed.config).await?;
     platform.status("pushing the manifest");
     registries
-        .push_manifest(plan.target, bytes, &base.media_type)
+        .push_manifest(plan.target, composed.manifest, &composed.media_type)
         .await
 }
 

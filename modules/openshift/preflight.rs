@@ -308,24 +308,27 @@ async fn registry(
     view: &PoolView,
     refusals: &mut Vec<Refusal>,
 ) -> Result<(), ModuleError> {
-    let info = platform
-        .registries
-        .inspect(image)
-        .await
-        .map_err(|problem| {
-            if problem.kind == ErrorKind::NotFound {
-                ModuleError {
-                    message: format!(
-                        "the image cannot be rolled out: {}; nothing was changed",
-                        problem.message
-                    ),
-                    argument: Some("image".to_owned()),
-                    ..problem
-                }
-            } else {
-                problem
-            }
-        })?;
+    let info = match platform.registries.inspect(image).await {
+        Ok(info) => info,
+        // A dry run of the whole playbook: the build before this task pushed nothing.
+        Err(problem) if problem.kind == ErrorKind::NotFound && platform.check => {
+            platform.note(format!(
+                "`{image}` is not in the registry yet; a real run pushes it first"
+            ));
+            return Ok(());
+        }
+        Err(problem) if problem.kind == ErrorKind::NotFound => {
+            return Err(ModuleError {
+                message: format!(
+                    "the image cannot be rolled out: {}; nothing was changed",
+                    problem.message
+                ),
+                argument: Some("image".to_owned()),
+                ..problem
+            });
+        }
+        Err(problem) => return Err(problem),
+    };
     for node in &view.nodes {
         let Some(architecture) = node["status"]["nodeInfo"]["architecture"].as_str() else {
             continue;

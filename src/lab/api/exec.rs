@@ -8,7 +8,7 @@ use super::store::Store;
 use async_trait::async_trait;
 use axum::body::Bytes;
 use axum::extract::FromRequestParts as _;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::Response;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -218,7 +218,12 @@ async fn serve(
         .is_some()
     {
         // The client may be gone already; there is nothing left to tell it.
-        let _ = socket.send(Message::Close(None)).await;
+        let _ = socket
+            .send(Message::Close(Some(CloseFrame {
+                code: close_code::NORMAL,
+                reason: "".into(),
+            })))
+            .await;
     }
 }
 

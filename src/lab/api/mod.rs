@@ -25,6 +25,7 @@ pub mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod write;
 
 pub use exec::{ExecHandler, ExecOutput, ExecRequest, Stdin};
@@ -37,8 +38,10 @@ pub use write::selects;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
 use http::{Request, header};
 use jiff::Timestamp;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use server::Server;
 use std::net::SocketAddr;
@@ -95,6 +98,7 @@ pub struct ApiServer;
 pub struct Handle {
     address: SocketAddr,
     token: String,
+    certificate: String,
     store: Arc<Store>,
     router: axum::Router,
     closing: CancellationToken,
@@ -136,6 +140,8 @@ impl ApiServer {
             .fallback(move |request: Request<Body>| server::answer(server.clone(), request));
         let listener = tokio::net::TcpListener::bind(options.bind).await?;
         let address = listener.local_addr()?;
+        let identity = tls::Identity::new()?;
+        let listener = tls::Listener::new(listener, &identity)?;
         let expected = format!("Bearer {}", options.token);
         let guarded = router.clone().layer(axum::middleware::from_fn(
             move |request: Request<Body>, next: axum::middleware::Next| {
@@ -162,6 +168,7 @@ impl ApiServer {
         Ok(Handle {
             address,
             token: options.token,
+            certificate: identity.certificate,
             store,
             router,
             closing,
@@ -170,9 +177,9 @@ impl ApiServer {
 }
 
 impl Handle {
-    /// `http://127.0.0.1:port`.
+    /// `https://127.0.0.1:port`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("https://{}", self.address)
     }
 
     /// The bearer token of the kubeconfig.
@@ -193,15 +200,22 @@ impl Handle {
     /// The configuration of a client over the socket.
     pub fn config(&self) -> Result<kube::Config, http::uri::InvalidUri> {
         let mut config = kube::Config::new(self.url().parse()?);
+        config.root_cert = Some(
+            rustls::pki_types::CertificateDer::pem_slice_iter(self.certificate.as_bytes())
+                .flatten()
+                .map(|certificate| certificate.to_vec())
+                .collect(),
+        );
         config.auth_info.token = Some(self.token.clone().into());
         Ok(config)
     }
 
     /// A kubeconfig file's text, with cluster, user and context of this name.
     pub fn kubeconfig(&self, name: &str) -> String {
+        let authority = base64::engine::general_purpose::STANDARD.encode(&self.certificate);
         let config: Value = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": name,
-            "clusters": [{"name": name, "cluster": {"server": self.url()}}],
+            "clusters": [{"name": name, "cluster": {"server": self.url(), "certificate-authority-data": authority}}],
             "users": [{"name": name, "user": {"token": self.token}}],
             "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
         });
