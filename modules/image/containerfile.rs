@@ -365,7 +365,7 @@ fn expand(text: &str, variables: &IndexMap<String, String>) -> String {
                 .filter(|value| !value.is_empty() || operation.is_empty());
             match (value, operation.get(..1), operation.get(1..)) {
                 (None, Some("-"), Some(other)) | (Some(_), Some("+"), Some(other)) => {
-                    out.push_str(other)
+                    out.push_str(other);
                 }
                 (Some(value), _, _) => out.push_str(value),
                 _ => {}
@@ -437,10 +437,7 @@ mod tests {
             ("FROM x\nCOPY --chown=root a /c\n", "COPY --chown=root"),
         ] {
             assert_eq!(
-                parse(text)
-                    .unwrap()
-                    .needs_engine()
-                    .map(|(line, word)| (line, word)),
+                parse(text).unwrap().needs_engine(),
                 Some((2, word.to_owned())),
                 "{text}"
             );

@@ -131,7 +131,7 @@ pub fn image_setters<'m>(pool: &Value, machine_configs: &'m [Value]) -> Vec<&'m 
     found
 }
 
-/// How many nodes may be away at once (MCO: node_controller.go `maxUnavailable`): 1 when unset, percentages round down,
+/// How many nodes may be away at once (MCO: `node_controller.go` `maxUnavailable`): 1 when unset, percentages round down,
 /// never below 1.
 pub fn max_unavailable(pool: &Value, count: usize) -> usize {
     let wanted = match &pool["spec"]["maxUnavailable"] {

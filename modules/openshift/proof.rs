@@ -33,7 +33,7 @@ pub enum Method {
 }
 
 /// One command on a node must not take longer.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// A debug pod may have to pull its image.
 const POD_LIMIT: Duration = Duration::from_mins(5);
 /// What `oc debug node` falls back to, too (oc: pkg/cli/debug).

@@ -98,7 +98,7 @@ impl Args {
     }
 }
 
-fn result(args: &Args, rendered: &str, work: &Work, nodes: Vec<Value>) -> Value {
+fn result(args: &Args, rendered: &str, work: &Work, nodes: &[Value]) -> Value {
     json!({"pool": args.pool, "image": work.image, "digest": work.digest, "rendered": rendered, "nodes": nodes})
 }
 
@@ -200,7 +200,7 @@ impl Module for Rollout {
                     args,
                     &progress.rendered,
                     &work,
-                    nodes,
+                    &nodes,
                 ))));
             }
         }
@@ -337,7 +337,7 @@ impl Waiting<'_> {
                 .iter()
                 .all(|node| self.proven.contains_key(name(node)))
         {
-            let nodes = view
+            let nodes: Vec<Value> = view
                 .nodes
                 .iter()
                 .filter_map(|node| self.proven.get(name(node)).cloned())
@@ -346,7 +346,7 @@ impl Waiting<'_> {
                 self.args,
                 &progress.rendered,
                 self.work,
-                nodes,
+                &nodes,
             )));
         }
         self.idle(None, Some((&snapshot, &progress)))?;

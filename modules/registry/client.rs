@@ -29,7 +29,7 @@ const LIST_TYPES: &[&str] = &[
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
 /// A registry that answers nothing for this long is gone.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How registries are reached.
@@ -490,8 +490,8 @@ fn told(image: &ImageRef, what: &str, problem: &OciDistributionError) -> ModuleE
     };
     match problem {
         OciDistributionError::UnauthorizedError { .. }
-        | OciDistributionError::AuthenticationFailure(_) => unauthorized(),
-        OciDistributionError::ServerError {
+        | OciDistributionError::AuthenticationFailure(_)
+        | OciDistributionError::ServerError {
             code: 401 | 403, ..
         } => unauthorized(),
         OciDistributionError::ImageManifestNotFoundError(_)

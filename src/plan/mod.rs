@@ -27,7 +27,7 @@ impl Selection {
         let chosen = wanted.iter().any(|tag| named(tag)) || has("always");
         let dropped = self.skip.iter().any(|skip| match skip.as_str() {
             // `always` survives `--skip-tags all`, unless it is named itself.
-            "all" => !(has("always") && !self.skip.iter().any(|tag| tag == "always")),
+            "all" => !has("always") || self.skip.iter().any(|tag| tag == "always"),
             "tagged" => is_tagged,
             "untagged" => !is_tagged,
             name => has(name),

@@ -1,6 +1,7 @@
 //! Shells on other machines, over the user's own `ssh`: one connection a machine and run, shared by all its tasks.
 
 use std::collections::HashMap;
+use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -316,7 +317,6 @@ impl Shell for Remote {
                 return Err(ModuleError::new(ErrorKind::Cancelled, format!("a command on `{}` was left: the run was interrupted", self.address)));
             }
         };
-        use std::os::unix::process::ExitStatusExt;
         let rc = status
             .code()
             .or_else(|| status.signal().map(|signal| 128 + signal))

@@ -183,7 +183,6 @@ fn words(text: &str) -> Result<Vec<&str>, String> {
                 chars.next();
             }
             (Some(open), c) if c == open => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(c),
             (None, c) if c.is_whitespace() => {
                 if let Some(start) = start.take() {

@@ -46,6 +46,15 @@ const TASK: &[&str] = &[
     "retries",
     "until",
 ];
+const CONTROL: &[&str] = &[
+    "loop_var",
+    "index_var",
+    "label",
+    "pause",
+    "extended",
+    "extended_allitems",
+    "break_when",
+];
 const SECTIONS: &[&str] = &["block", "rescue", "always"];
 /// Imports inside imports: deeper is a file that imports itself.
 const DEEPEST: usize = 32;
@@ -345,7 +354,7 @@ impl Lowering<'_> {
         for entry in entries {
             match entry.as_mapping() {
                 Some(mapping) if mapping.get("block").is_some() => {
-                    items.extend(self.block(mapping, parent, handlers))
+                    items.push(self.block(mapping, parent, handlers));
                 }
                 Some(mapping) => items.extend(self.task(entry, mapping, parent, handlers)),
                 None if entry.is_null() => {}
@@ -359,7 +368,7 @@ impl Lowering<'_> {
         items
     }
 
-    fn block(&mut self, mapping: &Mapping, parent: &Keywords, handlers: bool) -> Option<Item> {
+    fn block(&mut self, mapping: &Mapping, parent: &Keywords, handlers: bool) -> Item {
         let mut own = Keywords::default();
         for (key, value) in mapping.iter() {
             let word = key.as_str().unwrap_or_default();
@@ -383,11 +392,11 @@ impl Lowering<'_> {
             Some(node) => self.items(node, &keywords, handlers),
             None => Vec::new(),
         };
-        Some(Item::Block(Arc::new(Block {
+        Item::Block(Arc::new(Block {
             block: section("block"),
             rescue: section("rescue"),
             always: section("always"),
-        })))
+        }))
     }
 
     /// The module of a task: its name's node and the arguments' node.
@@ -459,21 +468,22 @@ impl Lowering<'_> {
         };
         let written = name_node.as_str().unwrap_or_default();
         let (name, rest) = match written {
-            "action" | "local_action" => match value.as_mapping() {
-                Some(inner) => (
-                    inner
-                        .get("module")
-                        .and_then(Node::as_str)
-                        .unwrap_or_default()
-                        .to_owned(),
-                    None,
-                ),
-                None => {
+            "action" | "local_action" => {
+                if let Some(inner) = value.as_mapping() {
+                    (
+                        inner
+                            .get("module")
+                            .and_then(Node::as_str)
+                            .unwrap_or_default()
+                            .to_owned(),
+                        None,
+                    )
+                } else {
                     let text = value.as_str().unwrap_or_default().trim();
                     let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
                     (name.to_owned(), Some(rest.to_owned()))
                 }
-            },
+            }
             other => (other.to_owned(), None),
         };
         let Some(kind) = self.catalogue.get(&name).cloned() else {
@@ -617,15 +627,6 @@ impl Lowering<'_> {
             .get("loop_control")
             .and_then(Node::as_mapping)
             .unwrap_or(&empty);
-        const CONTROL: &[&str] = &[
-            "loop_var",
-            "index_var",
-            "label",
-            "pause",
-            "extended",
-            "extended_allitems",
-            "break_when",
-        ];
         for (key, _) in control.iter() {
             let word = key.as_str().unwrap_or_default();
             if !CONTROL.contains(&word) {

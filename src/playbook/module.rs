@@ -43,6 +43,11 @@ pub struct YamlModule {
     pub file: Arc<SourceFile>,
 }
 
+/// What a module's file may say.
+const KEYS: &[&str] = &[
+    "name", "summary", "options", "touches", "supports", "tasks", "returns", "examples",
+];
+
 impl YamlModule {
     /// From its file. `catalogue` holds the modules that its tasks may use.
     pub fn read(file: &Arc<SourceFile>, catalogue: &Catalogue) -> Result<Self, Diagnostics> {
@@ -57,9 +62,6 @@ impl YamlModule {
             }
             return Err(problems);
         };
-        const KEYS: &[&str] = &[
-            "name", "summary", "options", "touches", "supports", "tasks", "returns", "examples",
-        ];
         for (key, _) in root.iter() {
             let word = key.as_str().unwrap_or_default();
             if !KEYS.contains(&word) {

@@ -222,14 +222,13 @@ impl Unit {
         let Some(seconds) = limit else {
             return self.act().await;
         };
-        match tokio::time::timeout(Duration::from_secs_f64(seconds), self.act()).await {
-            Ok(done) => done,
-            Err(_) => {
-                let mut done = Done::failed(format!("Timed out after {seconds} second(s)."));
-                done.result
-                    .insert("timedout".to_owned(), json!({"period": seconds}));
-                done
-            }
+        if let Ok(done) = tokio::time::timeout(Duration::from_secs_f64(seconds), self.act()).await {
+            done
+        } else {
+            let mut done = Done::failed(format!("Timed out after {seconds} second(s)."));
+            done.result
+                .insert("timedout".to_owned(), json!({"period": seconds}));
+            done
         }
     }
 
@@ -432,7 +431,7 @@ impl Unit {
         let reach = match &self.delegated_to {
             Some(other) => {
                 let mut scope = TaskScope::new(world, self.scope.play.clone(), &world.host(other));
-                scope.play_vars = self.scope.play_vars.clone();
+                scope.play_vars.clone_from(&self.scope.play_vars);
                 scope
             }
             None => self.outer.as_deref().unwrap_or(&self.scope).clone(),

@@ -254,13 +254,10 @@ fn include_vars(unit: &Unit, arguments: &Map<String, Value>) -> Done {
     let Some(name) = name else {
         return Done::failed("`include_vars` needs a file or `dir`");
     };
-    let path = match unit.find_file(&name, "vars") {
-        Ok(path) => path,
-        Err(_) => {
-            return Done::failed(format!(
-                "Could not find or access '{name}' on the Ansible Controller."
-            ));
-        }
+    let Ok(path) = unit.find_file(&name, "vars") else {
+        return Done::failed(format!(
+            "Could not find or access '{name}' on the Ansible Controller."
+        ));
     };
     let vars = match load_path(&path) {
         Ok(vars) => vars,

@@ -306,7 +306,7 @@ fn order(hosts: &mut Vec<Arc<str>>, order: Option<&str>) {
                 .drain(..)
                 .collect::<HashSet<_>>()
                 .into_iter()
-                .collect()
+                .collect();
         }
         _ => {}
     }

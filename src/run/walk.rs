@@ -364,9 +364,9 @@ impl PlayRun {
         for host in hosts {
             let Some(ended) = ends.get(&host) else {
                 if once_failed {
-                    walked.failed.push(host)
+                    walked.failed.push(host);
                 } else {
-                    walked.ok.push(host)
+                    walked.ok.push(host);
                 }
                 continue;
             };

@@ -138,18 +138,15 @@ fn down(dir: &Path) -> u8 {
 }
 
 fn status(dir: &Path) -> u8 {
-    match running(dir) {
-        Some((pid, state)) => {
-            printer::out(&format!(
-                "lab is up (process {pid}): inventory {}",
-                state["inventory"].as_str().unwrap_or_default()
-            ));
-            exit::OK
-        }
-        None => {
-            printer::out("no lab is up");
-            exit::ERROR
-        }
+    if let Some((pid, state)) = running(dir) {
+        printer::out(&format!(
+            "lab is up (process {pid}): inventory {}",
+            state["inventory"].as_str().unwrap_or_default()
+        ));
+        exit::OK
+    } else {
+        printer::out("no lab is up");
+        exit::ERROR
     }
 }
 

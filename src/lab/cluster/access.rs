@@ -159,7 +159,7 @@ impl Access {
         }
     }
 
-    /// Evicts a pod. `Ok(false)` when a PodDisruptionBudget does not allow it now.
+    /// Evicts a pod. `Ok(false)` when a `PodDisruptionBudget` does not allow it now.
     pub(super) async fn evict(&self, namespace: &str, name: &str) -> Result<bool, Error> {
         let pods: Api<k8s_openapi::api::core::v1::Pod> =
             Api::namespaced(self.client.clone(), namespace);

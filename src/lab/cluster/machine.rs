@@ -147,7 +147,7 @@ impl Machines {
             match part {
                 "rpm-ostree status --json" => out.push_str(&format!("{:#}\n", self.status(node))),
                 "cat /proc/sys/kernel/random/boot_id" => {
-                    out.push_str(&format!("{}\n", self.boot_id(node)))
+                    out.push_str(&format!("{}\n", self.boot_id(node)));
                 }
                 "true" | "" => {}
                 "uname -r" => out.push_str("5.14.0-427.50.1.el9_4.x86_64\n"),

@@ -43,7 +43,7 @@ fn is_done(node: &Value, target: &str) -> bool {
         && annotation(node, "state") == "Done"
 }
 
-/// Away: not ready, cordoned, or on its way (MCO: layered_node_state.go `IsUnavailableForUpdate`).
+/// Away: not ready, cordoned, or on its way (MCO: `layered_node_state.go` `IsUnavailableForUpdate`).
 fn is_away(node: &Value) -> bool {
     let is_busy = annotation(node, "currentConfig") != annotation(node, "desiredConfig")
         || annotation(node, "state") != "Done";
