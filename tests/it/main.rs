@@ -8,4 +8,7 @@
 mod architecture;
 mod command_line;
 mod control_plane;
+mod main_job;
+mod registry;
+mod rollouts;
 mod support;

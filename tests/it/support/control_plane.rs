@@ -137,6 +137,11 @@ impl ControlPlane {
         client(&self.ready.admin).await
     }
 
+    /// The kubeconfig of layerplay's own user.
+    pub(crate) fn layerplay_kubeconfig(&self) -> &Path {
+        &self.ready.layerplay
+    }
+
     /// layerplay's own user: may do what RBAC says.
     pub(crate) async fn layerplay(&self) -> kube::Client {
         client(&self.ready.layerplay).await
