@@ -46,7 +46,7 @@ impl LabUp {
             .spawn()
             .unwrap();
         let lab = Self { child, dir };
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !layerplay(lab.dir.path(), &["lab", "status"])
             .status
             .success()

@@ -102,15 +102,17 @@ impl Access {
         let api = self.api(kind, namespace);
         let typed: DynamicObject =
             serde_json::from_value(object.clone()).map_err(Error::SerdeError)?;
-        match api.create(&PostParams::default(), &typed).await {
-            Ok(_) => {}
-            Err(Error::Api(status)) if status.code == 409 => {}
+        let created = match api.create(&PostParams::default(), &typed).await {
+            Ok(created) => created,
+            Err(Error::Api(status)) if status.code == 409 => return Ok(()),
             Err(problem) => return Err(problem),
-        }
+        };
         if object["status"].is_object() {
+            // Replaced, not patched: a merge patch cannot say `null`, and some statuses must.
+            let mut whole = created;
+            whole.data["status"] = object["status"].clone();
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            let patch = serde_json::json!({"status": object["status"]});
-            api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch))
+            api.replace_status(name, &PostParams::default(), &whole)
                 .await?;
         }
         Ok(())

@@ -98,12 +98,12 @@ fn controller(plan: &Plan) -> Value {
         "metadata": {"name": "machine-config-controller", "annotations": {format!("{P}release-image-version"): plan.version}},
         "spec": {
             "baseOSContainerImage": plan.os_image, "releaseImage": plan.release_image, "osImageURL": "", "platform": "none",
-            "clusterDNSIP": "172.30.0.10", "cloudProviderConfig": "", "kubeAPIServerServingCAData": null, "rootCAData": null,
+            "clusterDNSIP": "172.30.0.10", "cloudProviderConfig": "", "kubeAPIServerServingCAData": "", "rootCAData": "", "cloudProviderCAData": "",
             "additionalTrustBundle": null, "images": {}, "ipFamilies": "IPv4", "network": null, "networkType": "OVNKubernetes",
-            "proxy": null, "infra": {"metadata": {}, "spec": {"cloudConfig": {"name": ""}}, "status": {
+            "proxy": null, "infra": {"apiVersion": "config.openshift.io/v1", "kind": "Infrastructure", "metadata": {}, "spec": {"cloudConfig": {"name": ""}}, "status": {
                 "apiServerInternalURI": "", "apiServerURL": "", "controlPlaneTopology": "HighlyAvailable", "etcdDiscoveryDomain": "",
                 "infrastructureName": plan.name, "infrastructureTopology": "HighlyAvailable"}},
-            "dns": {"metadata": {}, "spec": {"baseDomain": "lab.example"}, "status": {}},
+            "dns": {"apiVersion": "config.openshift.io/v1", "kind": "DNS", "metadata": {}, "spec": {"baseDomain": "lab.example"}, "status": {}},
         },
     })
 }
