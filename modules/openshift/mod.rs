@@ -3,6 +3,7 @@
 pub mod connection;
 pub mod look;
 mod machine_config;
+mod mirror;
 mod node_image_info;
 pub mod objects;
 pub mod observe;
@@ -11,6 +12,7 @@ mod preflight;
 pub mod proof;
 mod release_info;
 mod rollout;
+mod waiting;
 
 use std::sync::Arc;
 

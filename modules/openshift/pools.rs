@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::objects::{PREFIX, name};
+use super::objects::{self, PREFIX, name};
 
 /// Whether a label selector (`matchLabels`, `matchExpressions`) selects these labels.
 pub fn selects(selector: &Value, labels: &Value) -> bool {
@@ -67,9 +67,13 @@ pub fn pool_of<'p>(node: &Value, pools: &'p [Value]) -> Option<&'p Value> {
 }
 
 /// The nodes of a pool.
-pub fn members<'n>(pool: &str, pools: &[Value], nodes: &'n [Value]) -> Vec<&'n Value> {
+pub fn members<'n>(
+    pool: &str,
+    pools: &[Value],
+    nodes: impl IntoIterator<Item = &'n Value>,
+) -> Vec<&'n Value> {
     nodes
-        .iter()
+        .into_iter()
         .filter(|node| pool_of(node, pools).is_some_and(|own| name(own) == pool))
         .collect()
 }
@@ -129,6 +133,29 @@ pub fn image_setters<'m>(pool: &Value, machine_configs: &'m [Value]) -> Vec<&'m 
         .collect();
     found.sort_by_key(|config| name(config));
     found
+}
+
+/// Whether the operator counts a node as there (MCO: `layered_node_state.go` `CheckNodeReady`).
+pub fn is_available(node: &Value) -> bool {
+    let status = |kind: &str| {
+        objects::condition(node, kind).and_then(|condition| condition["status"].as_str())
+    };
+    status("Ready") == Some("True")
+        && status("DiskPressure").is_none_or(|status| status == "False")
+        && status("NetworkUnavailable").is_none_or(|status| status == "False")
+        && node["spec"]["unschedulable"] != true
+}
+
+/// Nodes in the order in which the operator takes them: by zone, those without one last; in a zone the oldest first
+/// (MCO: `node_controller.go` `getAllCandidateMachines`).
+pub fn sort_by_turn(nodes: &mut [&Value]) {
+    nodes.sort_by_key(|node| {
+        let zone = node["metadata"]["labels"]["topology.kubernetes.io/zone"].as_str();
+        let born = node["metadata"]["creationTimestamp"]
+            .as_str()
+            .unwrap_or_default();
+        (zone.is_none(), zone.unwrap_or_default(), born, name(node))
+    });
 }
 
 /// How many nodes may be away at once (MCO: `node_controller.go` `maxUnavailable`): 1 when unset, percentages round down,

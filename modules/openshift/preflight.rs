@@ -9,11 +9,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::connection::Cluster;
-use super::look::PoolView;
+use super::look::{PoolView, base_image};
 use super::objects::{
     self, annotation, cluster_version, condition, is_true, machine_config, machine_os_config, name,
 };
-use super::pools::{image_setters, max_unavailable};
+use super::pools::{
+    image_setters, is_available, max_unavailable, members, role_label, selects, sort_by_turn,
+};
 use crate::contract::{Change, Module, Outcome, Supports, Touches};
 use crate::error::{ErrorKind, ModuleError};
 use crate::platform::Platform;
@@ -122,15 +124,20 @@ impl Module for LayerPreflight {
         }
         let configs = objects::list(&cluster, &machine_config()).await?;
         // A second run on what is already there must not be stopped by what the first has caused.
-        let is_there = configs.iter().any(|config| {
-            name(config) == args.name
-                && config["spec"]["osImageURL"].as_str() == args.image.as_deref()
-        });
+        let own = configs.iter().find(|config| name(config) == args.name);
+        let is_there = match &args.image {
+            Some(image) => own.is_some_and(|own| own["spec"]["osImageURL"] == image.as_str()),
+            None => own.is_none(),
+        };
         let mut refusals = Vec::new();
         if !is_there {
             upgrade(&cluster, &mut refusals).await?;
-            pool(&view, &mut refusals);
-            layering(&cluster, &view, &mut refusals).await?;
+            paused(&view, &mut refusals);
+            // To take a layer back is the remedy for a pool that it has degraded.
+            if args.image.is_some() {
+                pool(&view, &mut refusals);
+                layering(&cluster, &view, &mut refusals).await?;
+            }
         }
         others(args, &view, &configs, &mut refusals);
         if let Some((image, _)) = &image {
@@ -156,10 +163,11 @@ impl Module for LayerPreflight {
             .hint(first.hint.clone())
             .with("refused", json!(all)));
         }
-        let nodes: Vec<&str> = view.nodes.iter().map(name).collect();
-        let mut outcome = Outcome::unchanged(json!({
-            "plan": {"pool": args.pool, "nodes": nodes, "reboots": nodes.len(), "at_once": max_unavailable(&view.pool, nodes.len())},
-        }));
+        let plan = Plan::make(args, &cluster, &view, &configs).await?;
+        if let (false, Some(text)) = (is_there, plan.text(args)) {
+            platform.note(text);
+        }
+        let mut outcome = Outcome::unchanged(json!({"plan": plan.json(args)}));
         outcome.warnings = forced
             .iter()
             .map(|refusal| format!("forced past `{}`: {}", refusal.check, refusal.message))
@@ -169,6 +177,120 @@ impl Module for LayerPreflight {
 
     async fn apply(&self, _: &Args, (): (), _: &Platform) -> Result<Outcome, ModuleError> {
         Ok(Outcome::default())
+    }
+}
+
+/// What the MachineConfig will do.
+struct Plan {
+    /// Every node of the pool, in the order in which the operator takes them.
+    nodes: Vec<String>,
+    /// Those that run another image now, and reboot.
+    reboots: Vec<String>,
+    at_once: usize,
+    /// Custom pools that take the image over, with their nodes: they select worker's MachineConfigs and set no image
+    /// of their own.
+    inherited: Vec<(String, Vec<String>)>,
+}
+
+/// As many nodes as are named in one line.
+const NAMED: usize = 12;
+
+impl Plan {
+    async fn make(
+        args: &Args,
+        cluster: &Cluster,
+        view: &PoolView,
+        configs: &[Value],
+    ) -> Result<Self, ModuleError> {
+        let wanted = match &args.image {
+            Some(image) => image.clone(),
+            None => base_image(cluster).await?,
+        };
+        let image_of = |node: &Value| {
+            configs
+                .iter()
+                .find(|config| name(config) == annotation(node, "currentConfig"))
+                .and_then(|config| config["spec"]["osImageURL"].as_str())
+        };
+        let mut nodes: Vec<&Value> = view.nodes.iter().collect();
+        sort_by_turn(&mut nodes);
+        let owned = |nodes: &[&Value]| nodes.iter().map(|node| name(node).to_owned()).collect();
+        let reboots: Vec<&Value> = nodes
+            .iter()
+            .copied()
+            .filter(|node| image_of(node) != Some(&wanted))
+            .collect();
+        let role = role_label(&view.pool);
+        let takes_over = |pool: &&Value| {
+            let selects_it = role.as_ref().is_some_and(|(key, value)| {
+                selects(
+                    &pool["spec"]["machineConfigSelector"],
+                    &json!({key.as_str(): value}),
+                )
+            });
+            let has_own = image_setters(pool, configs).iter().any(|config| {
+                role_label(pool).is_some_and(|(key, value)| {
+                    config["metadata"]["labels"][key.as_str()] == value.as_str()
+                })
+            });
+            name(pool) != args.pool && selects_it && !has_own
+        };
+        let all = objects::list(cluster, &objects::node()).await?;
+        let inherited = view
+            .pools
+            .iter()
+            .filter(takes_over)
+            .map(|pool| {
+                (
+                    name(pool).to_owned(),
+                    owned(&members(name(pool), &view.pools, &all)),
+                )
+            })
+            .filter(|(_, nodes): &(String, Vec<String>)| !nodes.is_empty())
+            .collect();
+        Ok(Self {
+            at_once: max_unavailable(&view.pool, nodes.len()),
+            reboots: owned(&reboots),
+            nodes: owned(&nodes),
+            inherited,
+        })
+    }
+
+    fn json(&self, args: &Args) -> Value {
+        let inherited: Vec<Value> = self
+            .inherited
+            .iter()
+            .map(|(pool, nodes)| json!({"pool": pool, "nodes": nodes}))
+            .collect();
+        json!({"pool": args.pool, "nodes": self.nodes, "reboots": self.reboots.len(), "reboot": self.reboots,
+            "at_once": self.at_once, "inherited": inherited})
+    }
+
+    /// For people; nothing when no node would reboot.
+    fn text(&self, args: &Args) -> Option<String> {
+        if self.reboots.is_empty() {
+            return None;
+        }
+        let count = self.reboots.len();
+        let mut text = format!(
+            "MachineConfig {} will reboot {count} {} of pool {}, {} at a time: {}",
+            args.name,
+            if count == 1 { "node" } else { "nodes" },
+            args.pool,
+            self.at_once,
+            self.reboots[..count.min(NAMED)].join(", ")
+        );
+        if count > NAMED {
+            text.push_str(&format!(" and {} more", count - NAMED));
+        }
+        for (pool, nodes) in &self.inherited {
+            text.push_str(&format!(
+                "; pool {pool} takes the image over, too ({} {})",
+                nodes.len(),
+                if nodes.len() == 1 { "node" } else { "nodes" }
+            ));
+        }
+        Some(text)
     }
 }
 
@@ -190,7 +312,7 @@ async fn upgrade(cluster: &Cluster, refusals: &mut Vec<Refusal>) -> Result<(), M
     Ok(())
 }
 
-fn pool(view: &PoolView, refusals: &mut Vec<Refusal>) {
+fn paused(view: &PoolView, refusals: &mut Vec<Refusal>) {
     let own = name(&view.pool);
     if view.pool["spec"]["paused"] == true {
         refusals.push(refusal(
@@ -199,6 +321,10 @@ fn pool(view: &PoolView, refusals: &mut Vec<Refusal>) {
             format!("oc patch mcp {own} --type merge -p '{{\"spec\":{{\"paused\":false}}}}'"),
         ));
     }
+}
+
+fn pool(view: &PoolView, refusals: &mut Vec<Refusal>) {
+    let own = name(&view.pool);
     if let Some(degraded) =
         condition(&view.pool, "Degraded").filter(|condition| condition["status"] == "True")
     {
@@ -238,7 +364,7 @@ fn pool(view: &PoolView, refusals: &mut Vec<Refusal>) {
     let away: Vec<&str> = view
         .nodes
         .iter()
-        .filter(|node| node["spec"]["unschedulable"] == true || !is_true(node, "Ready"))
+        .filter(|node| !is_available(node))
         .map(name)
         .collect();
     if away.len() >= max_unavailable(&view.pool, view.nodes.len()) {
@@ -278,7 +404,7 @@ async fn layering(
 
 /// Another MachineConfig that sets the pool's image: by name, the last one wins, and a custom pool's own beats worker's.
 fn others(args: &Args, view: &PoolView, configs: &[Value], refusals: &mut Vec<Refusal>) {
-    let own_role = super::pools::role_label(&view.pool);
+    let own_role = role_label(&view.pool);
     for other in image_setters(&view.pool, configs)
         .into_iter()
         .filter(|config| name(config) != args.name)
@@ -286,8 +412,19 @@ fn others(args: &Args, view: &PoolView, configs: &[Value], refusals: &mut Vec<Re
         let is_own_role = own_role
             .as_ref()
             .is_some_and(|(key, value)| other["metadata"]["labels"][key] == value.as_str());
-        // What is for worker is overruled by a custom pool's own: that is how a canary is made.
-        if is_own_role {
+        if args.image.is_none() {
+            refusals.push(refusal(
+                "other_image",
+                format!(
+                    "without `{}`, pool `{}` would go to the image of MachineConfig `{}`, not to the base image",
+                    args.name,
+                    args.pool,
+                    name(other)
+                ),
+                format!("take `{}` back first", name(other)),
+            ));
+        } else if is_own_role {
+            // What is for worker is overruled by a custom pool's own: that is how a canary is made.
             refusals.push(refusal(
                 "other_image",
                 format!(

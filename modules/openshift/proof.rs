@@ -188,11 +188,16 @@ async fn exec(
                 format!("cannot {what}: the connection ended before the command did"),
             )),
             Some(_) => {
+                let reason = status.as_ref().and_then(|status| status.reason.clone());
                 let said = status.and_then(|status| status.message).unwrap_or_default();
-                Err(ModuleError::failed(format!(
-                    "a command in pod `{pod}` failed: {said} {}",
-                    err.trim()
-                )))
+                // Any other reason speaks of the way to the container, not of the command in it.
+                let kind = if reason.as_deref() == Some("NonZeroExitCode") {
+                    ErrorKind::Failed
+                } else {
+                    ErrorKind::Unreachable
+                };
+                let text = format!("a command in pod `{pod}` failed: {said} {}", err.trim());
+                Err(ModuleError::new(kind, text.trim_end()))
             }
         }
     };

@@ -54,6 +54,7 @@ pub fn nodes(canaries: usize, workers: usize) -> Vec<NodeSpec> {
     let node = |pool: &str, index: usize| NodeSpec {
         name: format!("{pool}-{index}"),
         pool: pool.to_owned(),
+        zone: format!("zone-{}", ["a", "b", "c"][index % 3]),
     };
     let masters = (0..3).map(|index| node("master", index));
     let canaries = (0..canaries).map(|index| node("canary", index));

@@ -197,16 +197,22 @@ impl Sink for Ansible {
                 self.task_banner(task);
                 self.output.line(&format!("note: [{host}] {text}"));
             }
+            EventKind::Rollout {
+                task,
+                host,
+                progress,
+            } => {
+                self.task_banner(task);
+                let text = progress["text"].as_str().unwrap_or_default();
+                self.output.line(&format!("rollout: [{host}] {text}"));
+            }
             EventKind::Stall {
                 task,
                 host,
                 diagnosis,
             } => {
                 self.task_banner(task);
-                self.output.line(&format!(
-                    "stall: [{host}] {}",
-                    spaced(&diagnosis.to_string())
-                ));
+                self.output.line(&super::stall(host, diagnosis));
             }
             EventKind::Retry {
                 task,

@@ -3,6 +3,7 @@
 
 mod ansible;
 mod json;
+mod live;
 mod pretty;
 mod recap;
 
@@ -12,6 +13,8 @@ pub use pretty::Pretty;
 
 use std::io::Write;
 use std::sync::Arc;
+
+use serde_json::Value;
 
 use layerplay_modules::secret::Secrets;
 
@@ -41,4 +44,17 @@ impl Output {
         let done = writeln!(self.writer, "{masked}").and_then(|()| self.writer.flush());
         self.closed = done.is_err();
     }
+}
+
+/// Why a rollout does not move: cause, since when, evidence, what to do, the command.
+fn stall(host: &str, diagnosis: &Value) -> String {
+    let text = |field: &str| diagnosis[field].as_str().unwrap_or_default();
+    format!(
+        "{host}: stalled since {}: {}\n  seen in {}\n  {}:\n  {}",
+        text("since"),
+        text("cause"),
+        text("evidence"),
+        text("remedy"),
+        text("command")
+    )
 }

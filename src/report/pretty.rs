@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use super::ansible::unified;
-use super::{Output, recap};
+use super::live::{Key, Live};
+use super::{Output, recap, stall};
 use crate::event::{Event, EventKind, Sink, Status, TaskRef, TaskResult};
 
 /// Without a terminal, a wait that changes nothing still says so once in this time.
@@ -17,10 +17,9 @@ const SIGN_OF_LIFE: Duration = Duration::from_mins(1);
 /// `--format pretty`.
 pub struct Pretty {
     output: Output,
-    live: Option<MultiProgress>,
-    bars: BTreeMap<(u64, String), ProgressBar>,
+    live: Option<Live>,
     /// The last status of each host, and when it was printed.
-    statuses: BTreeMap<(u64, String), (String, Instant)>,
+    statuses: BTreeMap<Key, (String, Instant)>,
     verbosity: u8,
     show_diff: bool,
     banner: Option<u64>,
@@ -32,8 +31,7 @@ impl Pretty {
     pub fn new(output: Output, live: bool, verbosity: u8, show_diff: bool) -> Self {
         Self {
             output,
-            live: live.then(MultiProgress::new),
-            bars: BTreeMap::new(),
+            live: live.then(Live::default),
             statuses: BTreeMap::new(),
             verbosity,
             show_diff,
@@ -44,7 +42,7 @@ impl Pretty {
 
     fn line(&mut self, text: &str) {
         match &self.live {
-            Some(live) => live.suspend(|| self.output.line(text)),
+            Some(live) => live.above(|| self.output.line(text)),
             None => self.output.line(text),
         }
     }
@@ -59,37 +57,39 @@ impl Pretty {
 
     fn status(&mut self, task: &TaskRef, host: &str, text: &str) {
         let key = (task.id, host.to_owned());
-        if let Some(live) = &self.live {
-            let bar = self.bars.entry(key).or_insert_with(|| {
-                let bar = live.add(ProgressBar::new_spinner());
-                bar.set_style(
-                    ProgressStyle::with_template("      {spinner} {prefix} {wide_msg} {elapsed}")
-                        .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-                );
-                bar.set_prefix(host.to_owned());
-                bar.enable_steady_tick(Duration::from_millis(120));
-                bar
-            });
-            bar.set_message(text.to_owned());
-            return;
+        match &mut self.live {
+            Some(live) => live.status(key, text),
+            None => self.state(task, key, text),
         }
+    }
+
+    fn rollout(&mut self, task: &TaskRef, host: &str, progress: &Value) {
+        let key = (task.id, host.to_owned());
+        match &mut self.live {
+            Some(live) => live.rollout(key, progress),
+            None => self.state(task, key, progress["text"].as_str().unwrap_or_default()),
+        }
+    }
+
+    /// Without a terminal: a line when the state has changed.
+    fn state(&mut self, task: &TaskRef, key: Key, text: &str) {
         let now = Instant::now();
         let due = self
             .statuses
             .get(&key)
             .is_none_or(|(last, at)| last != text || now.duration_since(*at) >= SIGN_OF_LIFE);
         if due {
-            self.statuses.insert(key, (text.to_owned(), now));
             self.banner(task);
-            self.line(&format!("      {host}: {text}"));
+            self.line(&format!("      {}: {text}", key.1));
+            self.statuses.insert(key, (text.to_owned(), now));
         }
     }
 
     fn settle(&mut self, task: &TaskRef, host: &str) {
         let key = (task.id, host.to_owned());
         self.statuses.remove(&key);
-        if let Some(bar) = self.bars.remove(&key) {
-            bar.finish_and_clear();
+        if let Some(live) = &mut self.live {
+            live.clear(&key);
         }
     }
 
@@ -254,6 +254,11 @@ impl Sink for Pretty {
             }
             EventKind::TaskStarted { task } if self.live.is_some() => self.banner(task),
             EventKind::Status { task, host, text } => self.status(task, host, text),
+            EventKind::Rollout {
+                task,
+                host,
+                progress,
+            } => self.rollout(task, host, progress),
             EventKind::Note { task, host, text } => {
                 self.banner(task);
                 self.line(&format!("      {host}: {text}"));
@@ -264,10 +269,7 @@ impl Sink for Pretty {
                 diagnosis,
             } => {
                 self.banner(task);
-                self.line(&format!(
-                    "      {host}: stalled\n{}",
-                    indent(&plain(diagnosis), 8)
-                ));
+                self.line(&indent(&stall(host, diagnosis), 6));
             }
             EventKind::Retry {
                 task,

@@ -181,6 +181,7 @@ impl Nested {
                         if let Err(failed) = &ended
                             && !failed.unreachable
                             && !block.rescue.is_empty()
+                            && !self.unit.run.cancel.is_cancelled()
                         {
                             self.set("ansible_failed_result", failed.value());
                             ended = self.items(&block.rescue).await;
@@ -222,8 +223,11 @@ impl Nested {
                 .and_then(Value::as_str)
                 .unwrap_or("failed")
                 .to_owned();
-            done.result
-                .insert("msg".to_owned(), json!(format!("{step}: {message}")));
+            // A step that only hands on why another one failed does not say it twice.
+            if !message.starts_with(&format!("{step}: ")) {
+                let message = format!("{step}: {message}");
+                done.result.insert("msg".to_owned(), json!(message));
+            }
             done.result.insert("step".to_owned(), json!(step));
             return Err(done);
         }

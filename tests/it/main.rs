@@ -12,3 +12,4 @@ mod main_job;
 mod registry;
 mod rollouts;
 mod support;
+mod traces;

@@ -239,6 +239,7 @@ async fn on_a_real_api_server() {
     let seen = Arc::clone(&machines);
     let names = plan.node_names();
     let control_plane = ControlPlane::start(move |request| answer(&seen, &names, &request)).await;
+    control_plane.grant().await;
     let access = Access::new(control_plane.admin().await);
     seed(&access, &plan, &machines).await.unwrap();
     let port = json!({"status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": control_plane.kubelet_port()}}}});

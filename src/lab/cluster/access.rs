@@ -161,14 +161,13 @@ impl Access {
         }
     }
 
-    /// Evicts a pod. `Ok(false)` when a `PodDisruptionBudget` does not allow it now.
-    pub(super) async fn evict(&self, namespace: &str, name: &str) -> Result<bool, Error> {
+    /// Asks for a pod's eviction. A `PodDisruptionBudget` that does not allow it now is no error.
+    pub(super) async fn evict(&self, namespace: &str, name: &str) -> Result<(), Error> {
         let pods: Api<k8s_openapi::api::core::v1::Pod> =
             Api::namespaced(self.client.clone(), namespace);
         match pods.evict(name, &kube::api::EvictParams::default()).await {
-            Ok(_) => Ok(true),
-            Err(Error::Api(status)) if status.code == 404 => Ok(true),
-            Err(Error::Api(status)) if status.code == 429 => Ok(false),
+            Ok(_) => Ok(()),
+            Err(Error::Api(status)) if matches!(status.code, 404 | 429) => Ok(()),
             Err(problem) => Err(problem),
         }
     }

@@ -79,11 +79,11 @@ impl Daemon {
             annotation(&node, "lastAppliedDrain"),
         );
         let state = annotation(&node, "state");
-        if current == desired {
-            if state != "Done" || drain.starts_with("drain-") {
-                return self.finish(&node, desired).await;
-            }
+        if current == desired && state == "Done" && !drain.starts_with("drain-") {
             return Ok(());
+        }
+        if current == desired || self.machines.config(&self.node) == desired {
+            return self.finish(&node, desired).await;
         }
         let Some(config) = self.access.get(CONFIGS, desired).await? else {
             let reason =
@@ -92,21 +92,23 @@ impl Daemon {
                 .set(json!({"state": "Degraded", "reason": reason}))
                 .await;
         };
-        let image = config["spec"]["osImageURL"].as_str().unwrap_or_default();
-        // The same image: nothing to boot, the node only learns the new name.
-        let needs_reboot = image != self.machines.image(&self.node) || is_system_change(&config);
-        if !needs_reboot && state != "Degraded" {
-            return self.set(json!({"currentConfig": desired, "state": "Working", "desiredDrain": format!("uncordon-{desired}")})).await;
+        if !matches!(state, "Working" | "Degraded") {
+            return self.set(json!({"state": "Working", "reason": ""})).await;
+        }
+        let before = self.access.get(CONFIGS, current).await?;
+        if before.is_some_and(|before| before["spec"] == config["spec"]) {
+            // Another name for the same content: nothing to write, nothing to boot.
+            self.machines.write_config(&self.node, desired);
+            return self.finish(&node, desired).await;
         }
         let wanted = format!("drain-{desired}");
         if drain != wanted {
-            return self
-                .set(json!({"state": "Working", "reason": "", "desiredDrain": wanted}))
-                .await;
+            return self.set(json!({"desiredDrain": wanted})).await;
         }
         if applied != wanted {
             return Ok(());
         }
+        let image = config["spec"]["osImageURL"].as_str().unwrap_or_default();
         tokio::time::sleep(self.pace.pull).await;
         let version = match self.machines.pull(image) {
             Ok(version) => version,
@@ -122,19 +124,24 @@ impl Daemon {
                 return Err(Error::Service("the image cannot be pulled yet".into()));
             }
         };
+        self.machines.write_config(&self.node, desired);
         self.set(json!({"state": "Working", "reason": "", "post-config-action": "Rebooting"}))
             .await?;
         self.reboot(image, &version).await?;
-        self.set(json!({"currentConfig": desired, "state": "Working", "post-config-action": "", "desiredDrain": format!("uncordon-{desired}")})).await
+        self.set(json!({"post-config-action": "", "desiredDrain": format!("uncordon-{desired}")}))
+            .await
     }
 
+    /// The config is on the disk and booted: the node asks to be schedulable again, and then is done.
     async fn finish(&self, node: &Value, desired: &str) -> Result<(), Error> {
         let wanted = format!("uncordon-{desired}");
         if annotation(node, "desiredDrain") != wanted {
             return self.set(json!({"desiredDrain": wanted})).await;
         }
         if annotation(node, "lastAppliedDrain") == wanted {
-            return self.set(json!({"state": "Done", "reason": ""})).await;
+            return self
+                .set(json!({"currentConfig": desired, "state": "Done", "reason": ""}))
+                .await;
         }
         Ok(())
     }
@@ -165,17 +172,6 @@ impl Daemon {
             .merge_status(NODES, None, &self.node, &patch)
             .await
     }
-}
-
-/// Kernel arguments, extensions and another kernel need a reboot, too.
-fn is_system_change(config: &Value) -> bool {
-    let spec = &config["spec"];
-    let is_set = |list: &str| spec[list].as_array().is_some_and(|items| !items.is_empty());
-    is_set("kernelArguments")
-        || is_set("extensions")
-        || spec["kernelType"]
-            .as_str()
-            .is_some_and(|kernel| kernel != "default" && !kernel.is_empty())
 }
 
 /// Pods that name a node and have not started do so.

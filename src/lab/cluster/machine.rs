@@ -18,6 +18,8 @@ struct Machine {
     /// `name@digest`
     image: String,
     version: String,
+    /// The rendered MachineConfig that is on its disk; empty as long as nothing was ever written.
+    config: String,
     boots: u64,
     /// Runs: a machine that reboots answers nothing.
     is_up: bool,
@@ -37,6 +39,7 @@ impl Machines {
         let machine = Machine {
             image: image.to_owned(),
             version,
+            config: String::new(),
             boots: 1,
             is_up: true,
         };
@@ -62,14 +65,6 @@ impl Machines {
         self.with(|all| all.keys().cloned().collect())
     }
 
-    pub(super) fn image(&self, node: &str) -> String {
-        self.with(|all| {
-            all.get(node)
-                .map(|machine| machine.image.clone())
-                .unwrap_or_default()
-        })
-    }
-
     pub(super) fn pull(&self, image: &str) -> Result<String, String> {
         self.pulls.pull(image)
     }
@@ -86,15 +81,30 @@ impl Machines {
     pub(super) fn boot(&self, node: &str, image: &str, version: &str) -> String {
         self.with(|all| {
             if let Some(machine) = all.get_mut(node) {
-                *machine = Machine {
-                    image: image.to_owned(),
-                    version: version.to_owned(),
-                    boots: machine.boots + 1,
-                    is_up: true,
-                };
+                image.clone_into(&mut machine.image);
+                version.clone_into(&mut machine.version);
+                machine.boots += 1;
+                machine.is_up = true;
             }
         });
         self.boot_id(node)
+    }
+
+    /// The rendered MachineConfig on the machine's disk: a daemon that starts anew believes it, not the annotation.
+    pub(super) fn config(&self, node: &str) -> String {
+        self.with(|all| {
+            all.get(node)
+                .map(|machine| machine.config.clone())
+                .unwrap_or_default()
+        })
+    }
+
+    pub(super) fn write_config(&self, node: &str, config: &str) {
+        self.with(|all| {
+            if let Some(machine) = all.get_mut(node) {
+                config.clone_into(&mut machine.config);
+            }
+        });
     }
 
     pub(super) fn boot_id(&self, node: &str) -> String {

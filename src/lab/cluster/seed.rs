@@ -17,6 +17,7 @@ pub struct NodeSpec {
     pub name: String,
     /// `master`, `worker`, or a custom pool's name.
     pub pool: String,
+    pub zone: String,
 }
 
 /// What a cluster is made of.
@@ -98,7 +99,7 @@ fn controller(plan: &Plan) -> Value {
         "metadata": {"name": "machine-config-controller", "annotations": {format!("{P}release-image-version"): plan.version}},
         "spec": {
             "baseOSContainerImage": plan.os_image, "releaseImage": plan.release_image, "osImageURL": "", "platform": "none",
-            "clusterDNSIP": "172.30.0.10", "cloudProviderConfig": "", "kubeAPIServerServingCAData": "", "rootCAData": "", "cloudProviderCAData": "",
+            "clusterDNSIP": "172.30.0.10", "cloudProviderConfig": "", "kubeAPIServerServingCAData": "bGFi", "rootCAData": "bGFi", "cloudProviderCAData": "bGFi",
             "additionalTrustBundle": null, "images": {}, "ipFamilies": "IPv4", "network": null, "networkType": "OVNKubernetes",
             "proxy": null, "infra": {"apiVersion": "config.openshift.io/v1", "kind": "Infrastructure", "metadata": {}, "spec": {"cloudConfig": {"name": ""}}, "status": {
                 "apiServerInternalURI": "", "apiServerURL": "", "controlPlaneTopology": "HighlyAvailable", "etcdDiscoveryDomain": "",
@@ -143,7 +144,7 @@ fn pool(pool: &str) -> Value {
 fn node(spec: &NodeSpec, target: &str, machines: &Machines) -> Value {
     let mut labels = json!({
         "kubernetes.io/hostname": spec.name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
-        format!("node-role.kubernetes.io/{}", spec.pool): "",
+        "topology.kubernetes.io/zone": spec.zone, format!("node-role.kubernetes.io/{}", spec.pool): "",
     });
     if spec.pool == "master" {
         labels["node-role.kubernetes.io/control-plane"] = json!("");
@@ -158,7 +159,7 @@ fn node(spec: &NodeSpec, target: &str, machines: &Machines) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Node", "metadata": {"name": spec.name, "labels": labels, "annotations": annotations}, "spec": {},
         "status": {
-            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": spec.name}],
+            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
             "conditions": [
                 {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status", "lastHeartbeatTime": time, "lastTransitionTime": time},
                 {"type": "DiskPressure", "status": "False", "reason": "KubeletHasNoDiskPressure", "message": "", "lastHeartbeatTime": time, "lastTransitionTime": time},

@@ -2,7 +2,7 @@
 //! and uncordoned; pools tell how far they are (MCO: pkg/controller/node, pkg/controller/drain).
 
 use kube::Error;
-use layerplay_modules::openshift::pools::{max_unavailable, members};
+use layerplay_modules::openshift::pools::{is_available, max_unavailable, members, sort_by_turn};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -29,25 +29,47 @@ pub(super) fn start(access: Access, pace: Pace, stop: CancellationToken) {
     });
 }
 
-fn is_ready(node: &Value) -> bool {
-    let conditions = node["status"]["conditions"].as_array();
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
-}
-
-fn is_done(node: &Value, target: &str) -> bool {
-    annotation(node, "currentConfig") == target
-        && annotation(node, "desiredConfig") == target
+fn is_done(node: &Value) -> bool {
+    annotation(node, "currentConfig") == annotation(node, "desiredConfig")
         && annotation(node, "state") == "Done"
 }
 
-/// Away: not ready, cordoned, or on its way (MCO: `layered_node_state.go` `IsUnavailableForUpdate`).
+fn is_at(node: &Value, target: &str) -> bool {
+    is_done(node) && annotation(node, "currentConfig") == target
+}
+
+fn is_failing(node: &Value) -> bool {
+    matches!(annotation(node, "state"), "Degraded" | "Unreconcilable")
+}
+
+/// Away: not ready, cordoned, or on its way (MCO: `layered_node_state.go` `IsUnavailableForUpdate`). One that fails, is
+/// ready and schedulable is not away.
 fn is_away(node: &Value) -> bool {
-    let is_busy = annotation(node, "currentConfig") != annotation(node, "desiredConfig")
-        || annotation(node, "state") != "Done";
-    !is_ready(node) || node["spec"]["unschedulable"] == true || is_busy
+    !is_available(node) || (!is_done(node) && !is_failing(node))
+}
+
+/// The nodes whose turn it is (MCO: `node_controller.go` `getAllCandidateMachines`).
+fn candidates(pool: &Value, nodes: &[&Value], target: &str) -> Vec<String> {
+    let away = nodes.iter().filter(|node| is_away(node)).count();
+    // Nodes that fail with this very config use up what may be away, too.
+    let failing = nodes
+        .iter()
+        .filter(|node| annotation(node, "desiredConfig") == target && is_failing(node))
+        .count();
+    let free = max_unavailable(pool, nodes.len())
+        .saturating_sub(away)
+        .saturating_sub(failing);
+    let mut waiting: Vec<&Value> = nodes
+        .iter()
+        .copied()
+        .filter(|node| annotation(node, "desiredConfig") != target && is_available(node))
+        .collect();
+    sort_by_turn(&mut waiting);
+    waiting
+        .iter()
+        .take(free)
+        .map(|node| name(node).to_owned())
+        .collect()
 }
 
 /// Gives nodes their turn, then writes the pools' status.
@@ -62,38 +84,43 @@ async fn targets(access: &Access) -> Result<(), Error> {
         if target.is_empty() {
             continue;
         }
-        let mut chosen = Vec::new();
         if pool["spec"]["paused"] != true {
             let own = members(name(pool), &pools, &nodes);
-            let away = own.iter().filter(|node| is_away(node)).count();
-            let free = max_unavailable(pool, own.len()).saturating_sub(away);
-            // Oldest first within the zones, as the names of this lab are in the order of their age.
-            chosen = own
-                .iter()
-                .filter(|node| annotation(node, "desiredConfig") != target && !is_away(node))
-                .take(free)
-                .map(|node| name(node).to_owned())
-                .collect();
-        }
-        for node in &chosen {
-            access
-                .merge(
-                    NODES,
-                    None,
-                    node,
-                    &json!({"metadata": {"annotations": {format!("{P}desiredConfig"): target}}}),
-                )
-                .await?;
-        }
-        for node in nodes
-            .iter_mut()
-            .filter(|node| chosen.iter().any(|known| known == name(node)))
-        {
-            node["metadata"]["annotations"][format!("{P}desiredConfig")] = json!(target);
+            for node in &own {
+                taint(access, node, annotation(node, "desiredConfig") != target).await?;
+            }
+            let chosen = candidates(pool, &own, &target);
+            for node in nodes
+                .iter_mut()
+                .filter(|node| chosen.iter().any(|known| known == name(node)))
+            {
+                let desired =
+                    json!({"metadata": {"annotations": {format!("{P}desiredConfig"): target}}});
+                access.merge(NODES, None, name(node), &desired).await?;
+                node["metadata"]["annotations"][format!("{P}desiredConfig")] = json!(target);
+            }
         }
         status(access, pool, &members(name(pool), &pools, &nodes), &target).await?;
     }
     Ok(())
+}
+
+const TAINT: &str = "UpdateInProgress";
+
+/// Nodes that still wait for their turn are a bad place for new pods (MCO: `node_controller.go` `setUpdateInProgressTaint`).
+async fn taint(access: &Access, node: &Value, wanted: bool) -> Result<(), Error> {
+    let taints = node["spec"]["taints"].as_array();
+    let mut taints: Vec<Value> = taints.into_iter().flatten().cloned().collect();
+    if taints.iter().any(|taint| taint["key"] == TAINT) == wanted {
+        return Ok(());
+    }
+    if wanted {
+        taints.push(json!({"key": TAINT, "effect": "PreferNoSchedule"}));
+    } else {
+        taints.retain(|taint| taint["key"] != TAINT);
+    }
+    let patch = json!({"spec": {"taints": taints}});
+    access.merge(NODES, None, name(node), &patch).await
 }
 
 async fn status(
@@ -103,15 +130,10 @@ async fn status(
     target: &str,
 ) -> Result<(), Error> {
     let count = |is: &dyn Fn(&Value) -> bool| nodes.iter().filter(|node| is(node)).count();
-    let updated = count(&|node| is_done(node, target));
-    let ready = count(&|node| {
-        is_done(node, target) && is_ready(node) && node["spec"]["unschedulable"] != true
-    });
+    let updated = count(&|node| is_at(node, target));
+    let ready = count(&|node| is_at(node, target) && is_available(node));
     let away = count(&is_away);
-    let degraded: Vec<&&Value> = nodes
-        .iter()
-        .filter(|node| annotation(node, "state") == "Degraded")
-        .collect();
+    let degraded: Vec<&&Value> = nodes.iter().filter(|node| is_failing(node)).collect();
     let is_paused = pool["spec"]["paused"] == true;
     // Also true for a pool without machines.
     let all = updated == nodes.len() && ready == nodes.len() && away == 0;
@@ -174,6 +196,10 @@ async fn status(
         .iter()
         .map(|(kind, is, reason, message)| {
             let before = known.into_iter().flatten().find(|condition| condition["type"] == *kind);
+            // The render controller's word: this controller only starts it.
+            if let ("RenderDegraded", Some(before)) = (*kind, before) {
+                return before.clone();
+            }
             // The time moves only when the status flips (MCO: apihelpers.go SetMachineConfigPoolCondition).
             let time = before.filter(|condition| condition["status"] == flag(*is)).and_then(|condition| condition["lastTransitionTime"].as_str());
             let time = time.map_or_else(now, ToOwned::to_owned);
@@ -220,29 +246,28 @@ async fn drains(access: &Access, pace: Pace) -> Result<(), Error> {
                 && annotation(node, "desiredDrain") != annotation(node, "lastAppliedDrain")
         })
         .collect();
-    for node in asking {
-        let wanted = annotation(node, "desiredDrain");
-        let is_drain = wanted.starts_with("drain-");
-        access.merge(NODES, None, name(node), &json!({"spec": {"unschedulable": if is_drain { json!(true) } else { Value::Null }}})).await?;
-        if is_drain {
-            tokio::time::sleep(pace.drain).await;
-            if !drain(access, name(node)).await? {
-                continue;
-            }
-        }
-        access
-            .merge(
-                NODES,
-                None,
-                name(node),
-                &json!({"metadata": {"annotations": {format!("{P}lastAppliedDrain"): wanted}}}),
-            )
-            .await?;
-    }
-    Ok(())
+    let done = asking.into_iter().map(|node| carry_out(access, node, pace));
+    futures_util::future::try_join_all(done).await.map(|_| ())
 }
 
-/// Evicts what may be evicted; `false` while something stays.
+async fn carry_out(access: &Access, node: &Value, pace: Pace) -> Result<(), Error> {
+    let wanted = annotation(node, "desiredDrain");
+    let is_drain = wanted.starts_with("drain-");
+    let unschedulable = if is_drain { json!(true) } else { Value::Null };
+    let cordon = json!({"spec": {"unschedulable": unschedulable}});
+    access.merge(NODES, None, name(node), &cordon).await?;
+    if is_drain {
+        tokio::time::sleep(pace.drain).await;
+        if !drain(access, name(node)).await? {
+            // Looked at again after the pause: the operator never gives a drain up.
+            return Err(Error::Service("the node is not empty yet".into()));
+        }
+    }
+    let applied = json!({"metadata": {"annotations": {format!("{P}lastAppliedDrain"): wanted}}});
+    access.merge(NODES, None, name(node), &applied).await
+}
+
+/// Evicts what is there; `true` once nothing is left.
 async fn drain(access: &Access, node: &str) -> Result<bool, Error> {
     let mut is_empty = true;
     for pod in access
@@ -255,12 +280,17 @@ async fn drain(access: &Access, node: &str) -> Result<bool, Error> {
             .into_iter()
             .flatten()
             .any(|owner| owner["kind"] == "DaemonSet")
+            || matches!(
+                pod["status"]["phase"].as_str(),
+                Some("Succeeded" | "Failed")
+            )
             || pod["metadata"]["labels"]["debug.openshift.io/managed-by"].is_string();
         if stays {
             continue;
         }
+        is_empty = false;
         let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default();
-        is_empty &= access.evict(namespace, name(&pod)).await?;
+        access.evict(namespace, name(&pod)).await?;
     }
     Ok(is_empty)
 }

@@ -5,10 +5,14 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::routing::post;
 use base64::Engine;
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use kube::api::{Api, ListParams, PostParams};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -140,6 +144,37 @@ impl ControlPlane {
     /// The kubeconfig of layerplay's own user.
     pub(crate) fn layerplay_kubeconfig(&self) -> &Path {
         &self.ready.layerplay
+    }
+
+    /// Gives layerplay's own user the rights that `docs/rights.yml` asks for, and no others.
+    pub(crate) async fn grant(&self) {
+        let admin = self.admin().await;
+        let roles: Api<ClusterRole> = Api::all(admin.clone());
+        let bindings: Api<ClusterRoleBinding> = Api::all(admin);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/rights.yml");
+        for document in serde_yaml::Deserializer::from_str(&std::fs::read_to_string(path).unwrap())
+        {
+            let role = ClusterRole::deserialize(document).unwrap();
+            let name = role.metadata.name.clone().unwrap();
+            let binding = serde_json::from_value(serde_json::json!({
+                "metadata": {"name": name},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "layerplay"}],
+            }))
+            .unwrap();
+            roles.create(&PostParams::default(), &role).await.unwrap();
+            bindings
+                .create(&PostParams::default(), &binding)
+                .await
+                .unwrap();
+        }
+        // The server learns of its own roles by a watch, a moment later.
+        let nodes: Api<Node> = Api::all(self.layerplay().await);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while let Err(problem) = nodes.list(&ListParams::default()).await {
+            assert!(Instant::now() < deadline, "{problem}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// layerplay's own user: may do what RBAC says.

@@ -1,0 +1,356 @@
+//! In: what a rollout waits for, and the watches of pools and nodes. Out: every node proven, or why not. All state is
+//! in the cluster: a wait that is begun again goes on where the cluster is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::connection::Cluster;
+use super::look::{booted, entry};
+use super::mirror::Mirror;
+use super::objects::{self, machine_config, machine_config_pool, name, node};
+use super::observe::{self, Phase, Snapshot, diagnose, observe};
+use super::pools::members;
+use super::proof::Booted;
+use super::rollout::{Args, Work, result};
+use crate::error::{ErrorKind, ModuleError};
+use crate::platform::{Platform, Progress};
+
+/// How often time limits are looked at while nothing changes.
+const TICK: Duration = Duration::from_secs(5);
+/// A node that could not be asked is asked again after this: its daemon's pod comes up a little after the node.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Between tries to reach an API server that is away.
+const BREATH: Duration = Duration::from_secs(1);
+/// A wait without any change still says so once in this time.
+const SIGN_OF_LIFE: i64 = 60;
+
+struct Waiting<'w> {
+    args: &'w Args,
+    work: &'w Work,
+    platform: &'w Platform,
+    cluster: Cluster,
+    proven: BTreeMap<String, Value>,
+    last: Option<observe::Progress>,
+    changed: jiff::Timestamp,
+    said: jiff::Timestamp,
+    started: BTreeMap<String, jiff::Timestamp>,
+    stalled: bool,
+    rendered: Option<Value>,
+    /// Why a settled node could not be asked.
+    unasked: Option<String>,
+}
+
+/// Waits until every node of the pool is proven; the module's result.
+pub(super) async fn wait(
+    args: &Args,
+    work: &Work,
+    platform: &Platform,
+    cluster: Cluster,
+) -> Result<Value, ModuleError> {
+    let now = platform.clock.now();
+    let mut pools = Mirror::start(&cluster, &machine_config_pool());
+    let mut nodes = Mirror::start(&cluster, &node());
+    let mut waiting = Waiting {
+        args,
+        work,
+        platform,
+        cluster,
+        proven: BTreeMap::new(),
+        last: None,
+        changed: now,
+        said: now,
+        started: BTreeMap::new(),
+        stalled: false,
+        rendered: None,
+        unasked: None,
+    };
+    loop {
+        let mut step = Ok(None);
+        if pools.is_complete() && nodes.is_complete() {
+            step = waiting.step(pools.objects(), nodes.objects()).await;
+        }
+        if let Ok(None) = step {
+            let pause = if waiting.unasked.is_some() {
+                ASK_AGAIN
+            } else {
+                TICK
+            };
+            let pause = pause.min(Duration::from_secs(args.stall.max(1)));
+            step = tokio::select! {
+                changed = pools.next() => changed.map(|()| None),
+                changed = nodes.next() => changed.map(|()| None),
+                () = platform.clock.sleep(pause) => Ok(None),
+                () = platform.cancel.cancelled() => return Err(interrupted(args)),
+            };
+        }
+        match step {
+            Ok(Some(done)) => return Ok(done),
+            Ok(None) => {}
+            // An API server that is away for a while (single-node clusters reboot it) is no failure of the rollout.
+            Err(problem) if problem.kind == ErrorKind::Unreachable => {
+                waiting.idle(Some(&problem), None)?;
+                platform.status(format!("pool {}: {problem}; trying again", args.pool));
+                tokio::select! {
+                    () = platform.clock.sleep(BREATH) => {}
+                    () = platform.cancel.cancelled() => return Err(interrupted(args)),
+                }
+            }
+            Err(problem) => return Err(problem),
+        }
+    }
+}
+
+fn interrupted(args: &Args) -> ModuleError {
+    ModuleError::new(
+        ErrorKind::Cancelled,
+        format!(
+            "waiting for pool `{}` was interrupted; the cluster goes on with what was written",
+            args.pool
+        ),
+    )
+    .hint("run the same playbook again: it goes on where the cluster is")
+}
+
+impl Waiting<'_> {
+    /// One look at everything; the result once all is proven.
+    async fn step(
+        &mut self,
+        pools: &BTreeMap<String, Value>,
+        nodes: &BTreeMap<String, Value>,
+    ) -> Result<Option<Value>, ModuleError> {
+        let pools: Vec<Value> = pools.values().cloned().collect();
+        let Some(pool) = pools.iter().find(|pool| name(pool) == self.args.pool) else {
+            return Err(ModuleError::new(
+                ErrorKind::NotFound,
+                format!("pool `{}` is gone: somebody has deleted it", self.args.pool),
+            )
+            .hint("its nodes go back to the worker pool"));
+        };
+        let nodes = members(&self.args.pool, &pools, nodes.values());
+        let target = pool["spec"]["configuration"]["name"]
+            .as_str()
+            .unwrap_or_default();
+        if self
+            .rendered
+            .as_ref()
+            .is_none_or(|known| name(known) != target)
+        {
+            self.rendered = objects::find(&self.cluster, &machine_config(), target).await?;
+        }
+        let rendered = self.rendered.clone();
+        let snapshot = Snapshot {
+            pool,
+            rendered: rendered.as_ref(),
+            nodes,
+        };
+        let progress = observe(&snapshot, &self.work.image);
+        self.tell(&progress);
+        if progress.noticed {
+            self.prove(&snapshot, &progress).await?;
+        }
+        let done = progress.is_settled() && progress.nodes.len() == self.proven.len();
+        if done && self.is_unmoved(pool).await? {
+            let proven: Vec<Value> = self.proven.values().cloned().collect();
+            return Ok(Some(result(
+                self.args,
+                &progress.rendered,
+                self.work,
+                &proven,
+            )));
+        }
+        self.idle(None, Some((&snapshot, &progress)))?;
+        self.last = Some(progress);
+        Ok(None)
+    }
+
+    /// The pool as the server has it now is still the one that was judged: nothing was written while nodes were asked.
+    async fn is_unmoved(&self, pool: &Value) -> Result<bool, ModuleError> {
+        let now = objects::get(&self.cluster, &machine_config_pool(), &self.args.pool).await?;
+        Ok(
+            now["metadata"]["generation"] == pool["metadata"]["generation"]
+                && now["spec"]["configuration"]["name"] == pool["spec"]["configuration"]["name"],
+        )
+    }
+
+    /// Says what is new; a line a minute when nothing is.
+    fn tell(&mut self, progress: &observe::Progress) {
+        let now = self.platform.clock.now();
+        for node in &progress.nodes {
+            if !matches!(node.phase, Phase::Waiting | Phase::Settled) {
+                self.started.entry(node.name.clone()).or_insert(now);
+            }
+        }
+        let is_new = self.last.as_ref() != Some(progress);
+        if is_new {
+            self.changed = now;
+            self.stalled = false;
+        }
+        if !is_new && now.duration_since(self.said).as_secs() < SIGN_OF_LIFE {
+            return;
+        }
+        self.said = now;
+        let mut text = progress.line(self.last.as_ref());
+        if !is_new {
+            let idle = now.duration_since(self.changed).as_secs();
+            text.push_str(&format!(", no change for {} min", idle / 60));
+        }
+        let mut value = json!(progress);
+        value["text"] = json!(text);
+        for (node, state) in value["nodes"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+            .zip(&progress.nodes)
+        {
+            let begun = self.started.get(&state.name);
+            node["begun"] = json!(begun.map(ToString::to_string));
+        }
+        self.platform.progress.send(Progress::Rollout(value));
+    }
+
+    /// Asks every node that is settled and not proven yet.
+    async fn prove(
+        &mut self,
+        snapshot: &Snapshot<'_>,
+        progress: &observe::Progress,
+    ) -> Result<(), ModuleError> {
+        let settled: BTreeSet<&str> = progress
+            .nodes
+            .iter()
+            .filter(|state| state.phase == Phase::Settled)
+            .map(|state| state.name.as_str())
+            .collect();
+        // A node that was proven and then left its image again is proven no more.
+        self.proven
+            .retain(|name, _| settled.contains(name.as_str()));
+        let asked: Vec<Value> = snapshot
+            .nodes
+            .iter()
+            .filter(|node| settled.contains(name(node)) && !self.proven.contains_key(name(node)))
+            .map(|node| (*node).clone())
+            .collect();
+        self.unasked = None;
+        for (node, answer) in booted(self.platform, &self.cluster, &asked, self.args.proof).await {
+            match answer {
+                Ok(booted) => self.judge(&node, &booted)?,
+                // The daemon's pod comes up a little after the node.
+                Err(problem)
+                    if matches!(problem.kind, ErrorKind::Unreachable | ErrorKind::NotFound) =>
+                {
+                    let text = format!("node {}: {problem}", name(&node));
+                    self.platform.status(text.clone());
+                    self.unasked = Some(text);
+                }
+                Err(problem) => return Err(problem),
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, node: &Value, booted: &Booted) -> Result<(), ModuleError> {
+        let node_name = name(node);
+        let wrong = |message: String| {
+            ModuleError::failed(message).with(
+                "wrong",
+                json!([{"name": node_name, "booted": booted.image(), "boot_id": booted.boot_id}]),
+            )
+        };
+        if !booted.is(&self.work.digest) {
+            return Err(wrong(format!(
+                "node `{node_name}` says it is done and has booted `{}`, not `{}`",
+                booted.image(),
+                self.work.image
+            ))
+            .hint(
+                "somebody may have rebased the node by hand; look with `rpm-ostree status` on it",
+            ));
+        }
+        // The kubelet has not told the API of the node's last boot yet: what the API says of it is older.
+        let told = node["status"]["nodeInfo"]["bootID"].as_str();
+        if booted.staged || told.is_some_and(|told| told != booted.boot_id) {
+            self.unasked = Some(format!(
+                "node {node_name}: has not settled in its last boot yet"
+            ));
+            return Ok(());
+        }
+        let before = self.work.before.get(node_name).cloned().unwrap_or_default();
+        if before.must_boot && before.boot_id == booted.boot_id {
+            return Err(wrong(format!(
+                "node `{node_name}` says it is done, and has not rebooted: its boot id is still `{}`",
+                booted.boot_id
+            ))
+            .hint("look at the log of its machine-config daemon"));
+        }
+        let now = self.platform.clock.now();
+        let seconds = self
+            .started
+            .get(node_name)
+            .map(|begun| now.duration_since(*begun).as_secs_f64());
+        self.proven.insert(
+            node_name.to_owned(),
+            entry(node, booted, &before.boot_id, seconds),
+        );
+        self.changed = now;
+        self.stalled = false;
+        Ok(())
+    }
+
+    /// Without change: the reason after `stall`, a failure after `timeout`; a degraded node fails after `stall`.
+    fn idle(
+        &mut self,
+        problem: Option<&ModuleError>,
+        seen: Option<(&Snapshot<'_>, &observe::Progress)>,
+    ) -> Result<(), ModuleError> {
+        let now = self.platform.clock.now();
+        let idle = now.duration_since(self.changed).as_secs();
+        let limit = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+        if idle < limit(self.args.stall) && idle < limit(self.args.timeout) {
+            return Ok(());
+        }
+        let mut diagnosis = seen.map(|(snapshot, progress)| diagnose(snapshot, progress));
+        if let (Some(why), Some((_, progress))) = (&self.unasked, seen)
+            && progress.is_settled()
+        {
+            diagnosis = Some(observe::Diagnosis::unasked(why));
+        }
+        let is_degraded = seen.is_some_and(|(_, progress)| {
+            progress
+                .nodes
+                .iter()
+                .any(|node| node.phase == Phase::Degraded)
+        });
+        if idle >= limit(self.args.timeout) || is_degraded {
+            let cause = match (&diagnosis, problem) {
+                (Some(diagnosis), _) => diagnosis.cause.clone(),
+                (None, Some(problem)) => problem.message.clone(),
+                (None, None) => "the first lists have not come".to_owned(),
+            };
+            let mut error = ModuleError::new(
+                ErrorKind::Timeout,
+                format!("pool `{}`: no change for {idle} s: {cause}", self.args.pool),
+            );
+            if let Some(diagnosis) = &diagnosis {
+                error = error
+                    .hint(format!(
+                        "{}: `{}` (seen in {})",
+                        diagnosis.remedy, diagnosis.command, diagnosis.evidence
+                    ))
+                    .with("diagnosis", json!(diagnosis));
+            }
+            let proven: Vec<&Value> = self.proven.values().collect();
+            return Err(error.with("nodes_proven", json!(proven)));
+        }
+        if !self.stalled {
+            self.stalled = true;
+            if let Some(diagnosis) = diagnosis {
+                let mut value = json!(diagnosis);
+                value["since"] = json!(self.changed.to_string());
+                value["pool"] = json!(self.args.pool);
+                self.platform.progress.send(Progress::Stall(value));
+            }
+        }
+        Ok(())
+    }
+}
