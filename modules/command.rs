@@ -92,20 +92,25 @@ fn spawn(spec: &CommandSpec) -> Result<Child, ModuleError> {
         command.current_dir(dir);
     }
     command.spawn().map_err(|problem| match problem.kind() {
-        std::io::ErrorKind::NotFound => ModuleError::new(
-            ErrorKind::MissingProgram,
-            format!("`{program}` is not installed, or not in `PATH`"),
-        )
-        .hint(format!(
-            "install `{program}` on this machine, or give its full path"
-        ))
-        .with("rc", 2),
+        std::io::ErrorKind::NotFound => missing_program(program, "this machine"),
         std::io::ErrorKind::PermissionDenied => ModuleError::new(
             ErrorKind::Forbidden,
             format!("`{program}` may not be executed: {problem}"),
         ),
         _ => ModuleError::failed(format!("`{program}` could not be started: {problem}")),
     })
+}
+
+/// The error for a program that is not there, as results of `command` have it.
+pub fn missing_program(program: &str, place: &str) -> ModuleError {
+    ModuleError::new(
+        ErrorKind::MissingProgram,
+        format!("`{program}` is not installed, or not in `PATH`"),
+    )
+    .hint(format!(
+        "install `{program}` on {place}, or give its full path"
+    ))
+    .with("rc", 2)
 }
 
 async fn collect(

@@ -39,21 +39,8 @@ pub fn parse<A: DeserializeOwned>(
     let missing: Vec<&str> = required
         .filter(|name| !converted.contains_key(*name))
         .collect();
-    if let Some(first) = missing.first() {
-        let list = missing
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(", ");
-        let word = if missing.len() == 1 {
-            "argument"
-        } else {
-            "arguments"
-        };
-        return Err(
-            ModuleError::argument(*first, format!("`{module}` lacks the {word} {list}"))
-                .hint(format!("`layerplay doc {module}` lists its arguments")),
-        );
+    if !missing.is_empty() {
+        return Err(self::missing(module, &missing));
     }
     serde_path_to_error::deserialize(Value::Object(converted)).map_err(|problem| {
         let path = problem.path().to_string();
@@ -64,7 +51,21 @@ pub fn parse<A: DeserializeOwned>(
     })
 }
 
-fn unknown(module: &str, name: &str, properties: &Map<String, Value>) -> ModuleError {
+/// Arguments that must be given and are not.
+pub fn missing(module: &str, names: &[&str]) -> ModuleError {
+    let list: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let word = if names.len() == 1 {
+        "argument"
+    } else {
+        "arguments"
+    };
+    let message = format!("`{module}` lacks the {word} {}", list.join(", "));
+    ModuleError::argument(names.first().copied().unwrap_or_default(), message)
+        .hint(format!("`layerplay doc {module}` lists its arguments"))
+}
+
+/// An argument that a module does not have, with the nearest that it has.
+pub fn unknown(module: &str, name: &str, properties: &Map<String, Value>) -> ModuleError {
     let near = properties
         .keys()
         .map(|known| (strsim::damerau_levenshtein(name, known), known))

@@ -1,4 +1,9 @@
-//! In: what a play and the command line say. Out: what is selected: tasks by their tags, hosts by batches. Pure.
+//! In: what a play and the command line say. Out: what is selected: tasks by their tags, hosts by batches; and what is
+//! wrong already ([`lint`]).
+
+mod lint;
+
+pub use lint::{Known, lint};
 
 /// `--tags` and `--skip-tags`.
 #[derive(Debug, Clone, Default)]

@@ -52,9 +52,8 @@ pub(super) fn wrap(
 /// The password line that `sudo -S` reads before the command's own input.
 pub(super) fn input(stdin: Option<Vec<u8>>, privilege: Option<&Become>) -> Option<Vec<u8>> {
     let password = privilege
-        .filter(|privilege| privilege.method == "sudo")?
-        .password
-        .as_ref();
+        .filter(|privilege| privilege.method == "sudo")
+        .and_then(|privilege| privilege.password.as_ref());
     match password {
         None => stdin,
         Some(password) => {
@@ -62,5 +61,26 @@ pub(super) fn input(stdin: Option<Vec<u8>>, privilege: Option<&Become>) -> Optio
             text.extend(stdin.unwrap_or_default());
             Some(text)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_is_kept_and_a_password_goes_before_it() {
+        let privilege = |method: &str, password: Option<&str>| Become {
+            method: method.to_owned(),
+            user: "root".to_owned(),
+            flags: None,
+            password: password.map(ToOwned::to_owned),
+        };
+        let text = || Some(b"text".to_vec());
+        assert_eq!(input(text(), None), text());
+        assert_eq!(input(text(), Some(&privilege("su", None))), text());
+        assert_eq!(input(text(), Some(&privilege("sudo", None))), text());
+        let with = input(text(), Some(&privilege("sudo", Some("word"))));
+        assert_eq!(with, Some(b"word\ntext".to_vec()));
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use indexmap::IndexMap;
+use layerplay_modules::command::missing_program;
 use layerplay_modules::platform::{CommandOutput, CommandSpec, Shell, ShellOpener};
 use layerplay_modules::{ErrorKind, ModuleError};
 use openssh::{KnownHosts, Session, SessionBuilder, Stdio};
@@ -251,10 +252,13 @@ impl Remote {
             })
         };
         let command = join(&argv)?;
-        Ok(match &spec.chdir {
+        let command = match &spec.chdir {
             Some(dir) => format!("cd {} && {command}", join(std::slice::from_ref(dir))?),
             None => command,
-        })
+        };
+        // The shell stays behind the command, and tells its end by a signal as 128 + n: SSH itself has no number for it
+        // that could be told from a connection that was lost.
+        Ok(format!("{command}; exit $?"))
     }
 }
 
@@ -309,7 +313,12 @@ impl Shell for Remote {
             };
             let ((), read_out, read_err) = tokio::join!(feed, read_out, read_err);
             read_out.and(read_err).map_err(|problem| lost(&problem))?;
-            child.wait().await.map_err(|problem| lost(&problem))
+            match child.wait().await {
+                Ok(status) => Ok(Some(status)),
+                // Status 127: the shell at the other end has not found the program.
+                Err(openssh::Error::Remote(_)) => Ok(None),
+                Err(problem) => Err(lost(&problem)),
+            }
         };
         let status = tokio::select! {
             status = work => status?,
@@ -317,11 +326,21 @@ impl Shell for Remote {
                 return Err(ModuleError::new(ErrorKind::Cancelled, format!("a command on `{}` was left: the run was interrupted", self.address)));
             }
         };
-        let rc = status
-            .code()
-            .or_else(|| status.signal().map(|signal| 128 + signal))
-            .unwrap_or(-1);
-        // A shell says 127 for a program that is not there.
+        let rc = status.map_or(127, |status| {
+            status
+                .code()
+                .or_else(|| status.signal().map(|signal| 128 + signal))
+                .unwrap_or(-1)
+        });
+        let said = String::from_utf8_lossy(&err);
+        // Either the shell says so or, where there is an environment to set, `env`.
+        if let (127, Some(program)) = (rc, spec.argv.first())
+            && program != "/bin/sh"
+            && said.contains(program)
+            && (said.contains("not found") || said.contains("No such file"))
+        {
+            return Err(missing_program(program, &self.address));
+        }
         Ok(CommandOutput {
             rc,
             stdout: out,

@@ -9,57 +9,10 @@ use std::sync::Arc;
 
 use layerplay_modules::contract::{DynModule, ModuleInfo};
 
-use super::YamlModule;
+use super::{Builtin, YamlModule};
 use crate::diagnostic::nearest::nearest;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{self, SourceFile};
-
-/// Actions that need the language: they evaluate expressions or change the engine's own state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Builtin {
-    AddHost,
-    Assert,
-    Debug,
-    Fail,
-    GroupBy,
-    ImportTasks,
-    IncludeTasks,
-    IncludeVars,
-    Meta,
-    Pause,
-    SetFact,
-}
-
-impl Builtin {
-    const ALL: &[(&str, Builtin)] = &[
-        ("add_host", Builtin::AddHost),
-        ("assert", Builtin::Assert),
-        ("debug", Builtin::Debug),
-        ("fail", Builtin::Fail),
-        ("group_by", Builtin::GroupBy),
-        ("import_tasks", Builtin::ImportTasks),
-        ("include_tasks", Builtin::IncludeTasks),
-        ("include_vars", Builtin::IncludeVars),
-        ("meta", Builtin::Meta),
-        ("pause", Builtin::Pause),
-        ("set_fact", Builtin::SetFact),
-    ];
-
-    /// Takes text behind its name that is no `key=value`.
-    pub(super) fn is_free_form(self) -> bool {
-        matches!(
-            self,
-            Self::ImportTasks | Self::IncludeTasks | Self::IncludeVars | Self::Meta
-        )
-    }
-
-    pub fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find_map(|(name, action)| (*action == self).then_some(*name))
-            .unwrap_or_default()
-    }
-}
 
 /// What a task runs.
 #[derive(Clone)]
@@ -90,6 +43,14 @@ impl Kind {
             Self::Builtin(_) | Self::External(_) => None,
         }
     }
+
+    /// What is told of it: for an executable, which says nothing of itself, nothing.
+    pub fn manual(&self) -> Option<ModuleInfo> {
+        match self {
+            Self::Builtin(action) => Some(action.info()),
+            other => other.info().cloned(),
+        }
+    }
 }
 
 /// Modules in YAML that are part of layerplay, as `(path, text)`. A module may use those before it.
@@ -118,11 +79,10 @@ impl Catalogue {
     /// The engine's actions, the native modules and layerplay's own modules in YAML.
     pub fn new() -> Result<Self, Diagnostics> {
         let mut catalogue = Self::default();
-        for (name, action) in Builtin::ALL {
+        for action in Builtin::all() {
             for prefix in ["", "ansible.builtin.", "ansible.legacy."] {
-                catalogue
-                    .modules
-                    .insert(format!("{prefix}{name}"), Kind::Builtin(*action));
+                let name = format!("{prefix}{}", action.name());
+                catalogue.modules.insert(name, Kind::Builtin(action));
             }
         }
         for module in layerplay_modules::catalogue::native() {
@@ -193,11 +153,11 @@ impl Catalogue {
     }
 
     /// Every module once, by its own name.
-    pub fn infos(&self) -> Vec<&ModuleInfo> {
-        let mut infos: Vec<&ModuleInfo> = self
+    pub fn infos(&self) -> Vec<ModuleInfo> {
+        let mut infos: Vec<ModuleInfo> = self
             .modules
             .iter()
-            .filter_map(|(name, kind)| kind.info().filter(|info| info.name == *name))
+            .filter_map(|(name, kind)| kind.manual().filter(|info| info.name == *name))
             .collect();
         infos.sort_by(|a, b| a.name.cmp(&b.name));
         infos

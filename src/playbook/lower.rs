@@ -122,7 +122,16 @@ impl Lowering<'_> {
         let (node, problems) = parse(file);
         let is_broken = problems.has_errors();
         self.problems.extend(problems);
-        let Some(node) = node.filter(|_| !is_broken) else {
+        if is_broken {
+            return Vec::new();
+        }
+        let Some(node) = node.filter(|node| !node.is_null()) else {
+            let whole = Span::new(file, 0, file.text.len());
+            self.error(
+                Code::WRONG_SHAPE,
+                &whole,
+                "the playbook is empty: there is nothing to do",
+            );
             return Vec::new();
         };
         let Some(entries) = node.as_sequence() else {

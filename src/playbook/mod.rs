@@ -4,10 +4,12 @@
 //! keywords   what plays, blocks and tasks share, and how it flows down
 //! action     the three ways to write a module and its arguments
 //! lower      files -> plays -> blocks -> tasks; imports are opened here
+//! builtin    the engine's own actions
 //! catalogue  names -> modules: the engine's own actions, native, in YAML, executables
 //! ```
 
 mod action;
+mod builtin;
 pub mod catalogue;
 mod keywords;
 mod lower;
@@ -22,7 +24,8 @@ use crate::source::{SourceFile, Span};
 use crate::template::{Condition, Lazy};
 
 pub use action::{Arguments, parse_words};
-pub use catalogue::{Builtin, Catalogue, Kind};
+pub use builtin::Builtin;
+pub use catalogue::{Catalogue, Kind};
 pub use keywords::Keywords;
 pub use lower::{lower, lower_included, lower_tasks};
 pub use module::{OptionSpec, OptionType, YamlModule};

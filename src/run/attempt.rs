@@ -12,9 +12,10 @@ use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::result::{Done, to_json};
-use super::{Become, Run, Wanted, builtin, nested};
+use super::{Become, Run, Wanted, builtin, gate, nested};
 use crate::event::{EventKind, TaskRef};
 use crate::playbook::{Kind, Task};
+use crate::source::Span;
 use crate::template::{Lazy, Scope, Templar, TemplateError, TemplateText};
 use crate::vars::TaskScope;
 
@@ -51,6 +52,8 @@ pub(super) struct Unit {
     /// Inside of a module in YAML: the scope of the task that called it. How the host is reached is said there, not by
     /// the module's options, which may have the same names.
     pub(super) outer: Option<Box<TaskScope>>,
+    /// Inside of a module in YAML: the task that a person wrote, whose arguments are to blame.
+    pub(super) caller: Option<Arc<Task>>,
     /// The other host that it runs on.
     pub(super) delegated_to: Option<String>,
     pub(super) check: bool,
@@ -272,6 +275,9 @@ impl Unit {
                 return *done;
             }
         }
+        if let Err(problem) = gate::check(self, info, &arguments) {
+            return Done::error(problem, None);
+        }
         let mut tries = 0;
         loop {
             match self.once(module, arguments.clone(), platform).await {
@@ -286,12 +292,27 @@ impl Unit {
                         let place = problem
                             .argument
                             .as_ref()
-                            .and_then(|name| self.task.args.places.get(name.as_str()));
+                            .and_then(|name| self.argument_place(name));
                         return Done::error(problem, place);
                     }
                 },
             }
         }
+    }
+
+    /// Where a person wrote the value of an argument: inside of a module in YAML that is the option that it hands on.
+    fn argument_place(&self, name: &str) -> Option<&Span> {
+        let own = self.task.args.places.get(name);
+        let (Some(caller), Some(Lazy::Template(text))) =
+            (&self.caller, self.task.args.named.get(name))
+        else {
+            return own;
+        };
+        let inner = text.text.trim_start_matches(['{', ' ']);
+        let end = inner
+            .find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(inner.len());
+        caller.args.places.get(&inner[..end]).or(own)
     }
 
     async fn once(

@@ -15,6 +15,10 @@ use crate::template::{Condition, Lazy, TemplateErrorKind, TemplateText};
 use crate::vars::{Vars, is_reserved, load_path};
 
 pub(super) async fn run(unit: &Unit, action: Builtin, arguments: Map<String, Value>) -> Done {
+    if let Some(wrong) = action.unknown(&arguments) {
+        let place = unit.task.args.places.get(wrong);
+        return Done::error(action.wrong_argument(wrong), place);
+    }
     match action {
         Builtin::Debug => debug(unit, &arguments),
         Builtin::Assert => assert(unit, &arguments),
@@ -59,20 +63,7 @@ fn names(value: Option<&Value>) -> Vec<String> {
     }
 }
 
-fn unknown(arguments: &Map<String, Value>, module: &str, known: &[&str]) -> Option<Done> {
-    let wrong = arguments
-        .keys()
-        .find(|name| !known.contains(&name.as_str()))?;
-    Some(Done::failed(format!(
-        "`{module}` has no argument `{wrong}`; it takes {}",
-        known.join(", ")
-    )))
-}
-
 fn debug(unit: &Unit, arguments: &Map<String, Value>) -> Done {
-    if let Some(done) = unknown(arguments, "debug", &["msg", "var", "verbosity"]) {
-        return done;
-    }
     let verbosity = text(arguments, "verbosity")
         .and_then(|text| text.parse::<u8>().ok())
         .unwrap_or(0);
@@ -118,13 +109,6 @@ fn debug(unit: &Unit, arguments: &Map<String, Value>) -> Done {
 }
 
 fn assert(unit: &Unit, arguments: &Map<String, Value>) -> Done {
-    if let Some(done) = unknown(
-        arguments,
-        "assert",
-        &["that", "fail_msg", "msg", "success_msg", "quiet"],
-    ) {
-        return done;
-    }
     let conditions: Vec<Value> = match arguments.get("that") {
         Some(Value::Array(items)) => items.clone(),
         Some(Value::Null) | None => return Done::failed("`assert` lacks the argument `that`"),
@@ -426,13 +410,6 @@ fn group_by(unit: &Unit, arguments: &Map<String, Value>) -> Done {
 }
 
 async fn pause(unit: &Unit, arguments: &Map<String, Value>) -> Done {
-    if let Some(done) = unknown(
-        arguments,
-        "pause",
-        &["seconds", "minutes", "prompt", "echo"],
-    ) {
-        return done;
-    }
     let number = |name: &str, unit: f64| {
         let text = text(arguments, name)?;
         Some(

@@ -5,11 +5,13 @@
 //! unit       one host, one task: loop, when, retries    attempt  arguments, connection, the module
 //! builtin    actions that need the language             nested   modules in YAML
 //! bus        everything leaves through here             result   what playbooks read
+//! gate       what a stage may apply
 //! ```
 
 mod attempt;
 mod builtin;
 mod bus;
+mod gate;
 mod nested;
 mod play;
 mod result;

@@ -38,6 +38,7 @@ pub(super) fn run<'u>(
         inner
             .outer
             .get_or_insert_with(|| Box::new(unit.scope.clone()));
+        inner.caller.get_or_insert_with(|| Arc::clone(&unit.task));
         inner.scope.local.clear();
         inner.scope.parameters.push(Arc::new(parameters));
         let mut nested = Nested {

@@ -144,6 +144,20 @@ async fn one(
             message: format!("Could not match supplied host pattern, ignoring: {name}{hint}"),
         });
     }
+    // All hosts of a stage count at the next gate, also those that `--limit` or an earlier failure keeps out of it.
+    if let Some(stage) = &play.stage {
+        let record = stages
+            .entry(stage.name.clone())
+            .or_insert_with(|| StageRecord {
+                name: stage.name.clone(),
+                ..StageRecord::default()
+            });
+        for host in &hosts {
+            if !record.hosts.iter().any(|known| **known == **host) {
+                record.hosts.push(host.to_string());
+            }
+        }
+    }
     if let Some(limit) = &run.limit {
         let (allowed, _) = run.world.select(limit).map_err(bad_pattern)?;
         hosts.retain(|host| allowed.contains(host));
@@ -154,19 +168,6 @@ async fn one(
     }
     context.all_hosts.clone_from(&hosts);
     hosts.retain(|host| !run.is_lost(host));
-    if let Some(stage) = &play.stage {
-        let record = stages
-            .entry(stage.name.clone())
-            .or_insert_with(|| StageRecord {
-                name: stage.name.clone(),
-                ..StageRecord::default()
-            });
-        for host in &context.all_hosts {
-            if !record.hosts.iter().any(|known| **known == **host) {
-                record.hosts.push(host.to_string());
-            }
-        }
-    }
     if hosts.is_empty() {
         return Ok(false);
     }
@@ -207,6 +208,7 @@ async fn one(
     };
     let groups = batches(&hosts, &sizes);
     let count = groups.len();
+    let mut opened = IndexSet::new();
     for (index, batch) in groups.into_iter().enumerate() {
         if run.cancel.is_cancelled() {
             return Ok(false);
@@ -258,9 +260,7 @@ async fn one(
             missing_handler: Mutex::default(),
         };
         playing.load_vars_files()?;
-        if index == 0 {
-            playing.gate(stages)?;
-        }
+        playing.gate(stages, &mut opened)?;
         let playing = Arc::new(playing);
         playing.sections(batch.clone()).await;
         let failed = playing.failed_hosts();
@@ -393,8 +393,12 @@ impl PlayRun {
             .collect()
     }
 
-    /// The gate of `stage.after`: judged before the first task.
-    fn gate(&self, stages: &IndexMap<String, StageRecord>) -> Result<(), Stop> {
+    /// The gate of `stage.after`: judged before the first task of each batch, and told once a digest.
+    fn gate(
+        &self,
+        stages: &IndexMap<String, StageRecord>,
+        opened: &mut IndexSet<String>,
+    ) -> Result<(), Stop> {
         let Some(stage) = &self.play.stage else {
             return Ok(());
         };
@@ -402,6 +406,9 @@ impl PlayRun {
             return Ok(());
         };
         if self.run.world.settings.check {
+            if !opened.insert(String::new()) {
+                return Ok(());
+            }
             self.run.bus.emit(EventKind::Warning {
                 message: format!(
                     "the gate of stage `{}` is not judged in check mode: nothing was proven",
@@ -427,20 +434,26 @@ impl PlayRun {
         if images.is_empty() {
             return held("it applies no image that could have been proven".to_owned(), "a stage with `after` applies an image with `apply_layer`, `machine_config` or `rollout`".to_owned());
         }
+        let mut allowed = Vec::new();
         for image in images {
-            let digest = image
-                .split_once('@')
-                .map_or(image.as_str(), |(_, digest)| digest);
-            match judge(after, stages.get(after), digest, &proofs) {
-                Gate::Open(proofs) => self.run.bus.emit(EventKind::GateOpened {
-                    stage: stage.name.clone(),
-                    after: after.clone(),
-                    digest: digest.to_owned(),
-                    proofs,
-                }),
+            let digest = super::gate::digest(&image).to_owned();
+            match judge(after, stages.get(after), &digest, &proofs) {
+                Gate::Open(proofs) => {
+                    if opened.insert(digest.clone()) {
+                        self.run.bus.emit(EventKind::GateOpened {
+                            stage: stage.name.clone(),
+                            after: after.clone(),
+                            digest: digest.clone(),
+                            proofs,
+                        });
+                    }
+                }
                 Gate::Held { reason, help } => return held(reason, help),
             }
+            allowed.push(digest);
         }
+        // Set once: every batch has a context of its own.
+        let _ = self.context.allowed.set(allowed);
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! split     text -> pieces          rewrite   an expression -> the engine's form, and its chains of names
 //! dialect   the engine, set up      expand    variables as the engine sees them: expanded when they are used
 //! templar   evaluates values, judges conditions, renders files
+//! lint      what is wrong whatever the variables are, and which names are used
 //! ```
 
 mod dialect;
@@ -13,6 +14,7 @@ mod errors;
 mod expand;
 mod filters;
 mod lazy;
+mod lint;
 mod rewrite;
 mod split;
 mod templar;
@@ -21,5 +23,6 @@ mod tests;
 
 pub use errors::{TemplateError, TemplateErrorKind};
 pub use lazy::{Condition, Lazy, Scope, TemplateText, is_template};
+pub use lint::Lint;
 pub use minijinja::Value;
 pub use templar::Templar;

@@ -21,10 +21,26 @@ pub(super) struct Chain {
     pub(super) is_guarded: bool,
 }
 
+/// A filter, test or function that an expression calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Plugin {
+    pub(super) kind: PluginKind,
+    pub(super) name: String,
+    pub(super) at: Range<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PluginKind {
+    Filter,
+    Test,
+    Function,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Rewritten {
     pub(super) text: String,
     pub(super) chains: Vec<Chain>,
+    pub(super) plugins: Vec<Plugin>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +69,7 @@ pub(super) fn rewrite(source: &str) -> Rewritten {
         tokens,
         next: 0,
         chains: Vec::new(),
+        plugins: Vec::new(),
     };
     let mut text = String::with_capacity(source.len() * 2);
     let end = rewriter.until(&mut text, None, 0);
@@ -60,6 +77,7 @@ pub(super) fn rewrite(source: &str) -> Rewritten {
     Rewritten {
         text,
         chains: rewriter.chains,
+        plugins: rewriter.plugins,
     }
 }
 
@@ -120,6 +138,7 @@ struct Rewriter<'s> {
     tokens: Vec<Token>,
     next: usize,
     chains: Vec<Chain>,
+    plugins: Vec<Plugin>,
 }
 
 /// Brackets inside brackets that are still followed; the engine refuses deeper ones with a message of its own.
@@ -155,7 +174,14 @@ impl<'s> Rewriter<'s> {
             out.push_str(self.gap(end));
             let is_plugin = before == "|" || before == "is" || (before == "is not");
             match kind {
-                Kind::Name if is_plugin && word != "not" => self.plugin(out),
+                Kind::Name if is_plugin && word != "not" => {
+                    let kind = if before == "|" {
+                        PluginKind::Filter
+                    } else {
+                        PluginKind::Test
+                    };
+                    self.plugin(out, kind);
+                }
                 Kind::Name if !KEYWORDS.contains(&word) => self.primary(out, depth),
                 Kind::String | Kind::Name | Kind::Number => self.primary(out, depth),
                 Kind::Sign if matches!(word, "(" | "[" | "{") && depth < DEPTH => {
@@ -176,7 +202,8 @@ impl<'s> Rewriter<'s> {
     }
 
     /// A filter or test name, without the collection that everything is in anyway.
-    fn plugin(&mut self, out: &mut String) {
+    fn plugin(&mut self, out: &mut String, kind: PluginKind) {
+        let start = self.tokens[self.next].at.start;
         let mut name = String::new();
         while let Some((Kind::Name, part)) = self.peek(0) {
             name.push_str(part);
@@ -194,6 +221,11 @@ impl<'s> Rewriter<'s> {
             .find_map(|prefix| name.strip_prefix(prefix))
             .unwrap_or(&name);
         out.push_str(name);
+        self.plugins.push(Plugin {
+            kind,
+            name: name.to_owned(),
+            at: start..self.tokens[self.next - 1].at.end,
+        });
     }
 
     /// A name, literal or bracket, and everything taken of it.
@@ -270,6 +302,13 @@ impl<'s> Rewriter<'s> {
             }
         }
         let is_function = self.source[first.at.end..].trim_start().starts_with('(');
+        if is_variable && is_function {
+            self.plugins.push(Plugin {
+                kind: PluginKind::Function,
+                name: word.to_owned(),
+                at: first.at.clone(),
+            });
+        }
         if is_variable && !is_function {
             let is_guarded = match (self.peek(0), self.peek(1)) {
                 (Some((Kind::Name, "is")), _) => true,

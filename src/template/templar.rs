@@ -10,7 +10,7 @@ use super::dialect::environment;
 use super::errors::{TemplateError, TemplateErrorKind};
 use super::expand::{Place, settle};
 use super::lazy::{Condition, Lazy, Scope, TemplateText};
-use super::rewrite::{Chain, rewrite};
+use super::rewrite::{Chain, Plugin, rewrite};
 use super::split::{Piece, Unclosed, split};
 
 /// Opens a vaulted text.
@@ -182,34 +182,7 @@ impl Templar {
         pieces: &[Piece],
         place: &Place,
     ) -> Result<String, TemplateError> {
-        let mut source = String::with_capacity(text.text.len() * 2);
-        let mut chains = Vec::new();
-        let mut bound = Vec::new();
-        for piece in pieces {
-            match piece {
-                Piece::Text(range) | Piece::Comment(range) => {
-                    source.push_str(&text.text[range.clone()]);
-                }
-                Piece::Output { all, inner } | Piece::Statement { all, inner } => {
-                    let body = &text.text[inner.clone()];
-                    let skip = if matches!(piece, Piece::Statement { .. }) {
-                        head(body, &mut bound)
-                    } else {
-                        0
-                    };
-                    let rewritten = rewrite(&body[skip..]);
-                    source.push_str(&text.text[all.start..inner.start]);
-                    source.push_str(&body[..skip]);
-                    source.push_str(&rewritten.text);
-                    source.push_str(&text.text[inner.end..all.end]);
-                    chains.extend(rewritten.chains.into_iter().map(|chain| Chain {
-                        at: chain.at.start + inner.start + skip..chain.at.end + inner.start + skip,
-                        ..chain
-                    }));
-                }
-            }
-        }
-        chains.retain(|chain: &Chain| !bound.contains(&chain.root));
+        let Whole { source, chains, .. } = Whole::new(text, pieces);
         let whole = 0..text.text.len();
         let template = environment()
             .template_from_str(&source)
@@ -227,6 +200,59 @@ impl Templar {
             fail("a vaulted value is used and no vault password was given".to_owned())
         })?;
         open(&text.text).map(Value::from).map_err(fail)
+    }
+}
+
+/// A text with templates in the engine's form, and the names in it with their places in the text.
+pub(super) struct Whole {
+    pub(super) source: String,
+    /// Without the names that the template itself binds.
+    pub(super) chains: Vec<Chain>,
+    pub(super) plugins: Vec<Plugin>,
+}
+
+impl Whole {
+    pub(super) fn new(text: &TemplateText, pieces: &[Piece]) -> Self {
+        let mut source = String::with_capacity(text.text.len() * 2);
+        let (mut chains, mut plugins, mut bound) = (Vec::new(), Vec::new(), Vec::new());
+        for piece in pieces {
+            match piece {
+                Piece::Text(range) | Piece::Comment(range) => {
+                    source.push_str(&text.text[range.clone()]);
+                }
+                Piece::Output { all, inner } | Piece::Statement { all, inner } => {
+                    let body = &text.text[inner.clone()];
+                    let skip = if matches!(piece, Piece::Statement { .. }) {
+                        head(body, &mut bound)
+                    } else {
+                        0
+                    };
+                    let rewritten = rewrite(&body[skip..]);
+                    source.push_str(&text.text[all.start..inner.start]);
+                    source.push_str(&body[..skip]);
+                    source.push_str(&rewritten.text);
+                    source.push_str(&text.text[inner.end..all.end]);
+                    let moved = |at: Range<usize>| {
+                        at.start + inner.start + skip..at.end + inner.start + skip
+                    };
+                    chains.extend(rewritten.chains.into_iter().map(|chain| Chain {
+                        at: moved(chain.at),
+                        ..chain
+                    }));
+                    plugins.extend(rewritten.plugins.into_iter().map(|plugin| Plugin {
+                        at: moved(plugin.at),
+                        ..plugin
+                    }));
+                }
+            }
+        }
+        chains.retain(|chain: &Chain| !bound.contains(&chain.root));
+        plugins.retain(|plugin: &Plugin| !bound.contains(&plugin.name));
+        Self {
+            source,
+            chains,
+            plugins,
+        }
     }
 }
 
@@ -275,7 +301,7 @@ fn truth(value: &Value, text: &TemplateText) -> Result<bool, TemplateError> {
     .help(help))
 }
 
-fn unclosed(problem: &Unclosed, text: &TemplateText) -> TemplateError {
+pub(super) fn unclosed(problem: &Unclosed, text: &TemplateText) -> TemplateError {
     let place = text.place(problem.at.start, problem.at.end);
     TemplateError::new(
         TemplateErrorKind::Syntax,
@@ -287,7 +313,11 @@ fn unclosed(problem: &Unclosed, text: &TemplateText) -> TemplateError {
     )
 }
 
-fn syntax(problem: &minijinja::Error, text: &TemplateText, range: &Range<usize>) -> TemplateError {
+pub(super) fn syntax(
+    problem: &minijinja::Error,
+    text: &TemplateText,
+    range: &Range<usize>,
+) -> TemplateError {
     let place = text.place(range.start, range.end);
     let detail = problem
         .detail()
@@ -391,6 +421,6 @@ fn missing(chain: &Chain, scope: &Arc<dyn Scope>) -> Option<String> {
     None
 }
 
-fn environment_has(name: &str) -> bool {
+pub(super) fn environment_has(name: &str) -> bool {
     environment().globals().any(|(known, _)| known == name)
 }

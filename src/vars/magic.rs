@@ -1,7 +1,7 @@
 //! In: the run, the play and the host. Out: the variables that layerplay itself sets and nobody can override.
 
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use minijinja::Value;
 
@@ -34,6 +34,8 @@ pub struct PlayContext {
     pub alive: RwLock<Vec<Arc<str>>>,
     /// Hosts of the batch that are still in it.
     pub batch: RwLock<Vec<Arc<str>>>,
+    /// Digests that the gate of the stage has let through; not set where there is no gate.
+    pub allowed: OnceLock<Vec<String>>,
 }
 
 /// Every name that [`value`] answers.
@@ -70,7 +72,8 @@ pub fn is_reserved(name: &str) -> bool {
     NAMES.contains(&name) || matches!(name, "omit" | "environment" | "lookup" | "query" | "q")
 }
 
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
+/// The names of magic variables.
+pub fn names() -> impl Iterator<Item = &'static str> {
     NAMES.iter().copied()
 }
 

@@ -6,10 +6,13 @@
 )]
 
 mod architecture;
+mod bad_input;
 mod command_line;
 mod control_plane;
 mod main_job;
 mod registry;
+mod registry_auth;
 mod rollouts;
+mod ssh;
 mod support;
 mod traces;

@@ -4,31 +4,44 @@ use super::project;
 use crate::cli::args::{CheckArgs, Format};
 use crate::cli::{exit, printer};
 use crate::diagnostic::{Diagnostics, to_json};
+use crate::template::Templar;
+use crate::vars::{Settings, World};
 
 pub(in crate::cli) fn run(args: &CheckArgs) -> u8 {
-    let found = project::playbooks(&args.playbooks).and_then(|(_, _, warnings)| {
-        if args.inventory.inventory.is_empty() {
-            return Ok(warnings);
-        }
-        project::inventory(&args.inventory.inventory, &args.inventory).map(|_| warnings)
-    });
-    let (problems, is_good): (Diagnostics, bool) = match found {
-        Ok(warnings) => (warnings, true),
-        Err(problems) => (problems, false),
-    };
-    if args.format == Format::Json {
+    let problems = look(args).unwrap_or_else(|problems| problems);
+    let code = if args.format == Format::Json {
         for problem in &problems.0 {
             printer::out(&to_json(problem).to_string());
         }
-        return if is_good {
-            exit::OK
-        } else {
-            exit::UNREACHABLE_OR_PARSE
-        };
+        project::code(&problems)
+    } else {
+        project::show(&problems)
+    };
+    match (problems.0.len(), code) {
+        (0, _) => printer::err("no mistakes found"),
+        (1, _) => printer::err("1 mistake found"),
+        (count, _) => printer::err(&format!("{count} mistakes found")),
     }
-    let code = project::show(&problems);
-    if is_good {
-        printer::err("no mistakes found");
+    // What a run only warns of is a mistake here: that is what one asks for.
+    if code == exit::OK && !problems.is_empty() {
+        exit::UNREACHABLE_OR_PARSE
+    } else {
+        code
     }
-    code
+}
+
+fn look(args: &CheckArgs) -> Result<Diagnostics, Diagnostics> {
+    let (playbooks, catalogue, mut problems) = project::playbooks(&args.playbooks)?;
+    let mut world = None;
+    if !args.inventory.inventory.is_empty() {
+        let (inventory, extra, _) = project::inventory(&args.inventory.inventory, &args.inventory)?;
+        world = Some(World::new(
+            inventory,
+            Templar::new(None),
+            extra,
+            Settings::default(),
+        ));
+    }
+    problems.extend(project::lint(&playbooks, &catalogue, world.as_ref()));
+    Ok(problems)
 }

@@ -17,7 +17,7 @@ pub(in crate::cli) fn run(module: Option<&str>, schema: bool) -> u8 {
     if let Err(problems) = catalogue.add_project(Path::new(".")) {
         return super::project::show(&problems);
     }
-    let infos: Vec<ModuleInfo> = catalogue.infos().into_iter().cloned().collect();
+    let infos: Vec<ModuleInfo> = catalogue.infos();
     let Some(name) = module else {
         let width = infos
             .iter()

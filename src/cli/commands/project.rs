@@ -1,20 +1,27 @@
 //! In: the names on the command line. Out: playbooks, modules, inventory and variables, or every problem drawn.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::InventoryOptions;
 use crate::cli::{exit, printer};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity, draw};
 use crate::inventory::{Inventory, load};
+use crate::plan::{self, Known};
 use crate::playbook::{Catalogue, Playbook, lower};
 use crate::source;
-use crate::vars::{Vars, parse_extra};
+use crate::vars::{Vars, World, parse_extra};
 
 /// Draws problems (the printer drops colours that the reader cannot show); returns the exit code that they ask for.
 pub(in crate::cli) fn show(problems: &Diagnostics) -> u8 {
     for problem in &problems.0 {
         printer::err(&format!("{}\n", draw(problem, true)));
     }
+    code(problems)
+}
+
+/// The exit code that problems ask for, as ansible-playbook leaves.
+pub(in crate::cli) fn code(problems: &Diagnostics) -> u8 {
     let errors: Vec<&Diagnostic> = problems
         .0
         .iter()
@@ -161,4 +168,27 @@ pub(in crate::cli) fn inventory(
         }
     }
     Ok((loaded.inventory, extra, limit))
+}
+
+/// Mistakes that can be seen before the first host is touched.
+pub(in crate::cli) fn lint(
+    playbooks: &[Playbook],
+    catalogue: &Catalogue,
+    world: Option<&World>,
+) -> Diagnostics {
+    let known = world.map(|world| {
+        let mut known = Known::default();
+        let dirs = playbooks
+            .iter()
+            .flat_map(|playbook| &playbook.plays)
+            .map(|play| &play.dir);
+        for dir in dirs.collect::<HashSet<_>>() {
+            // A file that cannot be read is told by the run itself, with its place.
+            if world.prepare(dir).is_ok() {
+                known.names.extend(world.names(dir));
+            }
+        }
+        known
+    });
+    plan::lint(playbooks, catalogue, known.as_ref())
 }

@@ -77,6 +77,7 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
     };
     let cancel = CancellationToken::new();
     let world = Arc::new(World::new(inventory, Templar::new(None), extra, settings));
+    project::show(&project::lint(&playbooks, &catalogue, Some(&world)));
     let run = Arc::new(Run::new(
         world,
         Arc::new(catalogue),

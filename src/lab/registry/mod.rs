@@ -98,6 +98,12 @@ impl Handle {
         self.address.to_string()
     }
 
+    /// True when something was ever pushed there.
+    pub fn has_repository(&self, repository: &str) -> bool {
+        self.shared
+            .with(|content| content.repositories.contains_key(repository))
+    }
+
     /// True when a repository has this manifest: what a node asks before it pulls.
     pub fn has_manifest(&self, repository: &str, digest: &str) -> bool {
         self.shared.with(|content| {

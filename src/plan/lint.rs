@@ -1,0 +1,422 @@
+//! In: playbooks, and the names that the inventory defines. Out: mistakes that can be seen before the first host: wrong
+//! and missing arguments, templates that do not compile, names that nothing defines, files that are not there, handlers
+//! that do not exist. Warnings all of them: Ansible lets `rescue` catch such a mistake when it is reached.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use layerplay_modules::contract::{ModuleInfo, Render};
+use layerplay_modules::core::arguments;
+use serde_json::{Map, Value};
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
+use crate::playbook::{Builtin, Catalogue, Item, Kind, Play, Playbook, Task, lower_included};
+use crate::source::{self, Span};
+use crate::template::{Lazy, Lint, TemplateText};
+use crate::vars::{Vars, load_path, magic_names};
+
+/// Names that hosts have from outside of the playbooks.
+#[derive(Debug, Default)]
+pub struct Known {
+    pub names: HashSet<Arc<str>>,
+}
+
+/// Everything that can be known to be wrong. Without `known` (no inventory was given) names are not judged.
+pub fn lint(playbooks: &[Playbook], catalogue: &Catalogue, known: Option<&Known>) -> Diagnostics {
+    let mut linter = Linter {
+        catalogue,
+        problems: Diagnostics::default(),
+        defined: HashSet::new(),
+        used: Vec::new(),
+        is_open: known.is_none(),
+        included: HashSet::new(),
+    };
+    for play in playbooks.iter().flat_map(|playbook| &playbook.plays) {
+        linter.play(play);
+    }
+    if let Some(known) = known.filter(|_| !linter.is_open) {
+        linter.names(known);
+    }
+    let mut problems = linter.problems;
+    for problem in &mut problems.0 {
+        problem.severity = Severity::Warning;
+    }
+    problems.0.dedup();
+    problems
+}
+
+struct Linter<'c> {
+    catalogue: &'c Catalogue,
+    problems: Diagnostics,
+    /// Names that the playbooks define somewhere: order and scope are not judged.
+    defined: HashSet<Arc<str>>,
+    used: Vec<(String, Span)>,
+    /// Something defines names that cannot be known now.
+    is_open: bool,
+    included: HashSet<PathBuf>,
+}
+
+impl Linter<'_> {
+    fn play(&mut self, play: &Play) {
+        self.vars(&play.vars);
+        self.look(|lint| {
+            lint.value(&play.hosts);
+            for lazy in play
+                .name
+                .iter()
+                .chain(&play.serial)
+                .chain(&play.max_fail_percentage)
+            {
+                lint.value(lazy);
+            }
+        });
+        for lazy in &play.vars_files {
+            match constant(lazy).map(|name| {
+                let dirs = [play.dir.clone(), play.dir.join("vars")];
+                (
+                    name.clone(),
+                    dirs.iter()
+                        .map(|dir| dir.join(&name))
+                        .find(|path| path.exists()),
+                )
+            }) {
+                Some((_, Some(path))) => self.vars_file(&path),
+                Some((name, None)) => self.problems.push(
+                    Diagnostic::warning(
+                        Code::MISSING_FILE,
+                        format!("vars file `{name}` was not found"),
+                    )
+                    .at(&play.span, ""),
+                ),
+                None => self.is_open = true,
+            }
+        }
+        for section in [&play.pre_tasks, &play.tasks, &play.post_tasks] {
+            self.items(section, play);
+        }
+        for handler in &play.handlers {
+            self.task(handler, play);
+        }
+    }
+
+    fn items(&mut self, items: &[Item], play: &Play) {
+        for item in items {
+            match item {
+                Item::Task(task) => self.task(task, play),
+                Item::Block(block) => {
+                    for section in [&block.block, &block.rescue, &block.always] {
+                        self.items(section, play);
+                    }
+                }
+            }
+        }
+    }
+
+    fn task(&mut self, task: &Arc<Task>, play: &Play) {
+        let keywords = &task.keywords;
+        for vars in &keywords.vars {
+            self.vars(vars);
+        }
+        self.defined.extend(task.register.clone());
+        if let Some(looping) = &task.looping {
+            self.defined.insert(Arc::clone(&looping.loop_var));
+            self.defined.extend(looping.index_var.clone());
+        }
+        self.look(|lint| {
+            for condition in &keywords.when {
+                lint.condition(condition);
+            }
+            for condition in task
+                .changed_when
+                .iter()
+                .chain(&task.failed_when)
+                .chain(&task.until)
+            {
+                lint.condition(condition);
+            }
+            let keywords = keywords
+                .environment
+                .iter()
+                .chain(&keywords.module_defaults)
+                .chain(&keywords.notify)
+                .chain(&keywords.delegate_to)
+                .chain(&keywords.become_user)
+                .chain(&keywords.ignore_errors)
+                .chain(&keywords.run_once)
+                .chain(&keywords.check_mode)
+                .chain(&keywords.timeout);
+            let own = task.name.iter().chain(&task.retries).chain(&task.delay);
+            let looping = task.looping.iter().flat_map(|looping| {
+                std::iter::once(&looping.items)
+                    .chain(&looping.label)
+                    .chain(&looping.pause)
+            });
+            let arguments = task
+                .args
+                .named
+                .values()
+                .chain(&task.args.free)
+                .chain(&task.args.whole);
+            for lazy in keywords.chain(own).chain(looping).chain(arguments) {
+                lint.value(lazy);
+            }
+        });
+        self.handlers(task, play);
+        if let Some(info) = task.kind.manual() {
+            self.arguments(task, &info);
+            self.files(task, play, &info);
+        }
+        match task.kind {
+            Kind::Builtin(Builtin::SetFact) => {
+                self.defined.extend(task.args.named.keys().cloned());
+                self.is_open |= !task.args.whole.is_empty();
+            }
+            Kind::Builtin(Builtin::AddHost) => {
+                self.defined.extend(task.args.named.keys().cloned());
+            }
+            Kind::Builtin(Builtin::IncludeVars) => self.include_vars(task, play),
+            Kind::Builtin(Builtin::IncludeTasks) => self.include_tasks(task, play),
+            // It may return facts under any name.
+            Kind::External(_) => self.is_open = true,
+            _ => {}
+        }
+    }
+
+    fn vars(&mut self, vars: &Vars) {
+        self.defined.extend(vars.keys().cloned());
+        self.look(|lint| vars.values().for_each(|value| lint.value(value)));
+    }
+
+    fn vars_file(&mut self, path: &Path) {
+        match load_path(path) {
+            Ok(vars) => self.vars(&vars),
+            Err(problems) => self.problems.extend(problems),
+        }
+    }
+
+    fn look(&mut self, look: impl FnOnce(&mut Lint)) {
+        let mut lint = Lint::default();
+        look(&mut lint);
+        for problem in &lint.problems {
+            self.problems.push(problem.to_diagnostic());
+        }
+        self.used.extend(lint.names);
+    }
+
+    /// Arguments that the module does not have or that it lacks; all of them where all are known already.
+    fn arguments(&mut self, task: &Task, info: &ModuleInfo) {
+        let none = Map::new();
+        let properties = info.schema["properties"].as_object().unwrap_or(&none);
+        let given = &task.args.named;
+        let error = |problem: &layerplay_modules::ModuleError, place: &Span| {
+            let found = Diagnostic::warning(Code::ARGUMENT, problem.message.clone()).at(place, "");
+            match &problem.hint {
+                Some(hint) => found.help(hint.clone()),
+                None => found,
+            }
+        };
+        let is_closed = info.schema["additionalProperties"] == Value::Bool(false);
+        for (name, place) in &task.args.places {
+            if is_closed && &**name != "_raw_params" && !properties.contains_key(&**name) {
+                let problem = arguments::unknown(&info.name, name, properties);
+                self.problems.push(error(&problem, place));
+            }
+        }
+        if !task.args.whole.is_empty() || !task.keywords.module_defaults.is_empty() {
+            return;
+        }
+        let free = task.args.free.as_ref().and(info.free_form.as_deref());
+        let required = info.schema["required"].as_array().into_iter().flatten();
+        let lacks: Vec<&str> = required
+            .filter_map(Value::as_str)
+            .filter(|name| !given.contains_key(*name) && free != Some(name))
+            .collect();
+        if !lacks.is_empty() {
+            let problem = arguments::missing(&info.name, &lacks);
+            self.problems.push(error(&problem, &task.action_span));
+            return;
+        }
+        let constants: Option<Map<String, Value>> = given
+            .iter()
+            .map(|(name, lazy)| match lazy {
+                Lazy::Data(value) => Some((name.to_string(), serde_json::to_value(value).ok()?)),
+                _ => None,
+            })
+            .collect();
+        // What the engine adds (the text of a file, free text) is not there yet.
+        if let (Kind::Native(module), Some(constants), true, None) =
+            (&task.kind, constants, info.files.is_empty(), free)
+            && given.keys().all(|name| properties.contains_key(&**name))
+            && let Err(problem) = module.check_args(&constants)
+        {
+            let place = problem
+                .argument
+                .as_ref()
+                .and_then(|name| task.args.places.get(name.as_str()));
+            self.problems
+                .push(error(&problem, place.unwrap_or(&task.action_span)));
+        }
+    }
+
+    /// Files on this machine that arguments name, and the templates in them.
+    fn files(&mut self, task: &Task, play: &Play, info: &ModuleInfo) {
+        if task.args.named.contains_key("remote_src") {
+            return;
+        }
+        for file in &info.files {
+            let Some(lazy) = task.args.named.get(file.argument) else {
+                continue;
+            };
+            let Some(name) = constant(lazy) else { continue };
+            let Some(path) = find(&name, file.folder, task, play) else {
+                self.missing(&name, task, file.argument);
+                continue;
+            };
+            let is_template = match file.render {
+                Render::Always => true,
+                Render::J2 => path.extension().is_some_and(|ending| ending == "j2"),
+                Render::Never => false,
+            };
+            if let (true, Ok(source)) = (is_template, source::read(&path)) {
+                let text = TemplateText {
+                    text: Arc::from(source.text.as_str()),
+                    span: Span::new(&source, 0, source.text.len()),
+                    offset: Some(0),
+                };
+                self.look(|lint| lint.template(&text));
+            }
+        }
+    }
+
+    fn missing(&mut self, name: &str, task: &Task, argument: &str) {
+        let place = task.args.places.get(argument).unwrap_or(&task.action_span);
+        self.problems.push(
+            Diagnostic::warning(
+                Code::MISSING_FILE,
+                format!("could not find `{name}` on this machine"),
+            )
+            .at(place, "")
+            .help("it is looked for beside the task's file and beside the playbook"),
+        );
+    }
+
+    fn include_vars(&mut self, task: &Task, play: &Play) {
+        let named = task.args.named.get("file").or(task.args.free.as_ref());
+        match named.and_then(constant) {
+            Some(name) => match find(&name, "vars", task, play) {
+                Some(path) => self.vars_file(&path),
+                None => self.missing(&name, task, "file"),
+            },
+            None => self.is_open = true,
+        }
+        if let Some(name) = task.args.named.get("name").and_then(constant) {
+            self.defined.insert(Arc::from(name));
+        }
+    }
+
+    fn include_tasks(&mut self, task: &Task, play: &Play) {
+        let named = task.args.named.get("file").or(task.args.free.as_ref());
+        let Some(name) = named.and_then(constant) else {
+            self.is_open = true;
+            return;
+        };
+        let Some(path) = find(&name, "tasks", task, play) else {
+            self.missing(&name, task, "file");
+            return;
+        };
+        // A file that includes itself (a loop with an end) is looked at once.
+        if !self.included.insert(path.clone()) {
+            return;
+        }
+        match source::read(&path) {
+            Ok(file) => {
+                let (items, problems) =
+                    lower_included(&file, self.catalogue, &task.keywords, task.is_handler);
+                self.problems.extend(problems);
+                self.items(&items, play);
+            }
+            Err(problem) => self
+                .problems
+                .push(Diagnostic::warning(Code::UNREADABLE, problem.to_string())),
+        }
+    }
+
+    fn handlers(&mut self, task: &Task, play: &Play) {
+        let names: Vec<String> = task.keywords.notify.iter().filter_map(constant).collect();
+        let is_templated = play
+            .handlers
+            .iter()
+            .any(|handler| matches!(handler.name, Some(Lazy::Template(_))));
+        let known: Vec<String> = play
+            .handlers
+            .iter()
+            .flat_map(|handler| {
+                handler
+                    .plain_name()
+                    .into_iter()
+                    .chain(handler.listen.clone())
+            })
+            .collect();
+        for name in names {
+            if !is_templated && !known.contains(&name) {
+                self.problems.push(
+                    Diagnostic::warning(
+                        Code::UNKNOWN_HANDLER,
+                        format!("no handler of this play is called `{name}`"),
+                    )
+                    .at(&task.span, "in this task")
+                    .suggest(&name, known.iter().map(String::as_str)),
+                );
+            }
+        }
+    }
+
+    /// Names that are used and that nothing defines.
+    fn names(&mut self, known: &Known) {
+        let magic: HashSet<&str> = magic_names().collect();
+        let is_defined = |name: &str| {
+            magic.contains(name)
+                || name.starts_with("ansible_")
+                || matches!(name, "item" | "omit" | "loop")
+                || self.defined.contains(name)
+                || known.names.contains(name)
+        };
+        let mut wrong: Vec<(String, Span)> = Vec::new();
+        for (name, span) in std::mem::take(&mut self.used) {
+            if !is_defined(&name) && !wrong.iter().any(|(_, seen)| *seen == span) {
+                wrong.push((name, span));
+            }
+        }
+        let all: Vec<&str> = self
+            .defined
+            .iter()
+            .chain(&known.names)
+            .map(AsRef::as_ref)
+            .chain(magic.iter().copied())
+            .collect();
+        let found = wrong.into_iter().map(|(name, span)| {
+            Diagnostic::warning(Code::UNDEFINED, format!("nothing defines `{name}`"))
+                .at(&span, "")
+                .suggest(&name, all.iter().copied())
+        });
+        let found: Vec<Diagnostic> = found.collect();
+        self.problems.0.extend(found);
+    }
+}
+
+/// Text that is no template.
+fn constant(lazy: &Lazy) -> Option<String> {
+    match lazy {
+        Lazy::Data(value) => value.as_str().map(ToOwned::to_owned),
+        _ => None,
+    }
+}
+
+/// As tasks look for files: beside their own file, then beside the playbook, each with its special folder first.
+fn find(name: &str, folder: &str, task: &Task, play: &Play) -> Option<PathBuf> {
+    [&task.dir, &play.dir]
+        .into_iter()
+        .flat_map(|dir| [dir.join(folder).join(name), dir.join(name)])
+        .find(|path| path.exists())
+}

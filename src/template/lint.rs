@@ -1,0 +1,159 @@
+//! In: values as written. Out: what is wrong with their templates whatever the variables are, and the names that they
+//! use: known before anything is evaluated.
+
+use minijinja::ErrorKind;
+
+use super::dialect::environment;
+use super::errors::{TemplateError, TemplateErrorKind};
+use super::lazy::{Condition, Lazy, TemplateText};
+use super::rewrite::{Chain, Plugin, PluginKind, rewrite};
+use super::split::split;
+use super::templar::{Whole, environment_has, syntax, unclosed};
+use crate::source::Span;
+
+/// What templates say of themselves.
+#[derive(Debug, Default)]
+pub struct Lint {
+    pub problems: Vec<TemplateError>,
+    /// Variables that must be defined, each with its place.
+    pub names: Vec<(String, Span)>,
+}
+
+impl Lint {
+    /// A value with everything in it.
+    pub fn value(&mut self, lazy: &Lazy) {
+        match lazy {
+            Lazy::Data(_) | Lazy::Vault(_) => {}
+            Lazy::Template(text) => self.template(text),
+            Lazy::List(items) => items.iter().for_each(|item| self.value(item)),
+            Lazy::Map(entries) => entries.values().for_each(|value| self.value(value)),
+        }
+    }
+
+    /// `when` and its kin.
+    pub fn condition(&mut self, condition: &Condition) {
+        match condition {
+            Condition::Bool(_) => {}
+            Condition::All(all) => all.iter().for_each(|condition| self.condition(condition)),
+            Condition::Wrong { what, span } => self.problems.push(TemplateError::new(
+                TemplateErrorKind::NotBoolean,
+                format!("a condition cannot be {what}"),
+                Some(span.clone()),
+            )),
+            Condition::Expression(text) => {
+                let whole = text.text.trim();
+                if whole.starts_with("{{") || whole.starts_with("{%") {
+                    self.template(text);
+                } else {
+                    self.expression(text);
+                }
+            }
+        }
+    }
+
+    /// One expression without braces: `var:` of debug.
+    pub fn expression(&mut self, text: &TemplateText) {
+        let rewritten = rewrite(&text.text);
+        match environment().compile_expression_owned(rewritten.text) {
+            Ok(_) => self.take(text, &rewritten.chains, &rewritten.plugins),
+            Err(problem) => self
+                .problems
+                .push(syntax(&problem, text, &(0..text.text.len()))),
+        }
+    }
+
+    /// Text with templates in it: a value, or a whole file.
+    pub fn template(&mut self, text: &TemplateText) {
+        let pieces = match split(&text.text) {
+            Ok(pieces) => pieces,
+            Err(problem) => {
+                self.problems.push(unclosed(&problem, text));
+                return;
+            }
+        };
+        let whole = Whole::new(text, &pieces);
+        match environment().template_from_str(&whole.source) {
+            Ok(_) => self.take(text, &whole.chains, &whole.plugins),
+            Err(problem) => self
+                .problems
+                .push(syntax(&problem, text, &(0..text.text.len()))),
+        }
+    }
+
+    fn take(&mut self, text: &TemplateText, chains: &[Chain], plugins: &[Plugin]) {
+        for chain in chains.iter().filter(|chain| !chain.is_guarded) {
+            let end = chain.at.start + chain.root.len();
+            self.names
+                .push((chain.root.clone(), text.place(chain.at.start, end)));
+        }
+        for plugin in plugins.iter().filter(|plugin| !is_known(plugin)) {
+            let what = match plugin.kind {
+                PluginKind::Filter => "filter",
+                PluginKind::Test => "test",
+                PluginKind::Function => "function",
+            };
+            self.problems.push(TemplateError::new(
+                TemplateErrorKind::UnknownFilter,
+                format!("no {what} is called `{}`", plugin.name),
+                Some(text.place(plugin.at.start, plugin.at.end)),
+            ));
+        }
+    }
+}
+
+/// The engine tells what it lacks only when it is asked to use it.
+fn is_known(plugin: &Plugin) -> bool {
+    let name = &plugin.name;
+    let (source, lacks) = match plugin.kind {
+        PluginKind::Function => return environment_has(name),
+        PluginKind::Filter => (format!("0|{name}"), ErrorKind::UnknownFilter),
+        PluginKind::Test => (format!("0 is {name}"), ErrorKind::UnknownTest),
+    };
+    let asked = environment()
+        .compile_expression_owned(source)
+        .and_then(|expression| expression.eval(minijinja::context!()));
+    !asked.is_err_and(|problem| problem.kind() == lacks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(text: &str) -> (Vec<String>, Vec<String>) {
+        let mut lint = Lint::default();
+        lint.template(&TemplateText::from_text("t", text));
+        let problems = lint.problems.into_iter().map(|problem| problem.message);
+        (
+            problems.collect(),
+            lint.names.into_iter().map(|(name, _)| name).collect(),
+        )
+    }
+
+    #[test]
+    fn names_filters_and_syntax_are_seen_before_anything_is_evaluated() {
+        let nothing: Vec<String> = Vec::new();
+        assert_eq!(
+            look("a {{ b.c }}{% for d in e %}{{ d }}{% endfor %}"),
+            (nothing.clone(), vec!["b".to_owned(), "e".to_owned()])
+        );
+        assert_eq!(
+            look("{{ a | default(b) }}{{ c is defined }}"),
+            (nothing.clone(), vec!["b".to_owned()])
+        );
+        assert_eq!(
+            look("{{ 1 | nofilter }}").0,
+            ["no filter is called `nofilter`"]
+        );
+        assert_eq!(look("{{ 1 is notest }}").0, ["no test is called `notest`"]);
+        assert_eq!(
+            look("{{ nofunction() }}").0,
+            ["no function is called `nofunction`"]
+        );
+        assert_eq!(
+            look("{{ range(3) | map('string') | list }}"),
+            (nothing, Vec::new())
+        );
+        assert_eq!(look("{{ a | }}").0.len(), 1);
+        assert_eq!(look("{{ a").0.len(), 1);
+    }
+}

@@ -1,0 +1,284 @@
+//! A real `sshd` on loopback addresses: hosts that are machines, and nodes that are asked by SSH what they booted.
+
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use layerplay::lab::Lab;
+use layerplay::lab::cluster::Pace;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+struct Sshd {
+    child: Child,
+    dir: tempfile::TempDir,
+    port: u16,
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn keygen(path: &Path) {
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(path)
+        .status()
+        .expect("`ssh-keygen` must be installed: `make deps` does it");
+    assert!(made.success());
+}
+
+fn program(name: &str) -> PathBuf {
+    ["/usr/sbin", "/sbin", "/usr/bin"]
+        .iter()
+        .map(|dir| Path::new(dir).join(name))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("`{name}` must be installed: `make deps` does it"))
+}
+
+impl Sshd {
+    /// Listens on these addresses; with `answer`, every command is answered by that script.
+    fn start(addresses: &[Ipv4Addr], answer: Option<&str>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        keygen(&at("host"));
+        keygen(&at("user"));
+        std::fs::copy(at("user.pub"), at("authorized")).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let listen: Vec<String> = addresses
+            .iter()
+            .map(|address| format!("ListenAddress {address}:{port}\n"))
+            .collect();
+        let listen = listen.concat();
+        let force = answer.map(|text| {
+            std::fs::write(at("answer"), text).unwrap();
+            std::fs::set_permissions(at("answer"), std::fs::Permissions::from_mode(0o755)).unwrap();
+            format!("ForceCommand {}\n", at("answer").display())
+        });
+        let config = format!(
+            "{listen}HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\nPasswordAuthentication no\n{}",
+            at("host").display(),
+            at("authorized").display(),
+            force.unwrap_or_default()
+        );
+        std::fs::write(at("config"), config).unwrap();
+        // Only for sshd's own privilege separation.
+        std::fs::create_dir_all("/run/sshd").unwrap();
+        let child = Command::new(program("sshd"))
+            .args(["-D", "-e", "-f"])
+            .arg(at("config"))
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(at("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let sshd = Self { child, dir, port };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        for address in addresses {
+            while std::net::TcpStream::connect((*address, port)).is_err() {
+                assert!(
+                    Instant::now() < deadline,
+                    "sshd does not come up: {}",
+                    sshd.log()
+                );
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        sshd
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// The host variables that lead here.
+    fn variables(&self) -> Value {
+        json!({
+            "ansible_port": self.port, "ansible_user": "root", "ansible_host_key_checking": false,
+            "ansible_ssh_private_key_file": self.dir.path().join("user"),
+            "ansible_ssh_common_args": "-o UserKnownHostsFile=/dev/null",
+        })
+    }
+}
+
+async fn play(dir: &Path, inventory: &Value, playbook: &str) -> (Output, String) {
+    std::fs::write(dir.join("inventory.json"), inventory.to_string()).unwrap();
+    std::fs::write(dir.join("playbook.yml"), playbook).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_layerplay"));
+    command
+        .args(["run", "--format", "ansible", "-i"])
+        .arg(dir.join("inventory.json"))
+        .arg(dir.join("playbook.yml"));
+    let output = tokio::task::spawn_blocking(move || command.output())
+        .await
+        .unwrap()
+        .unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    (output, text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_are_hosts() {
+    let sshd = Sshd::start(&[Ipv4Addr::LOCALHOST], None);
+    let dir = tempfile::tempdir().unwrap();
+    let made = dir.path().join("a file; with 'signs' in its name");
+    let mut inventory = json!({"all": {"hosts": {"one": {"ansible_host": "127.0.0.1"}, "two": {"ansible_host": "127.0.0.1"}}}});
+    inventory["all"]["vars"] = sshd.variables();
+    let playbook = format!(
+        "
+- hosts: all
+  gather_facts: false
+  vars: {{path: \"{0}-{{{{ inventory_hostname }}}}\"}}
+  environment: {{WORD: \"a b; $(id)\"}}
+  tasks:
+    - command: {{argv: [touch, \"{{{{ path }}}}\"], creates: \"{{{{ path }}}}\"}}
+    - shell: printf %s \"$WORD\"; exit 3
+      register: out
+      failed_when: out.rc != 3
+    - assert: {{that: [out.stdout == 'a b; $(id)']}}
+    - command: sh -c 'kill -9 $$'
+      register: killed
+      failed_when: false
+    - assert: {{that: killed.rc == 137}}
+    - command: no-such-program
+      register: missing
+      failed_when: missing.rc != 2
+    - command: cat
+      args: {{stdin: \"{{{{ inventory_hostname }}}}\"}}
+      register: said
+    - assert: {{that: said.stdout == inventory_hostname}}
+    - command: hostname
+      delegate_to: localhost
+",
+        made.display()
+    );
+    let (output, said) = play(dir.path(), &inventory, &playbook).await;
+    assert!(output.status.success(), "{said}\n{}", sshd.log());
+    for host in ["one", "two"] {
+        assert!(
+            Path::new(&format!("{}-{host}", made.display())).exists(),
+            "{said}"
+        );
+    }
+
+    // A port where nobody listens.
+    inventory["all"]["vars"]["ansible_port"] = json!(1);
+    let (output, said) = play(
+        dir.path(),
+        &inventory,
+        "- hosts: one\n  gather_facts: false\n  tasks:\n    - command: id\n",
+    )
+    .await;
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(
+        said.contains("unreachable=1") && said.contains("via ssh"),
+        "{said}"
+    );
+}
+
+/// Tells the test which node was asked (by the address that the connection came to) and what, and prints its answer.
+const ANSWER: &str = "#!/bin/bash
+read -r _ _ address _ <<<\"$SSH_CONNECTION\"
+exec 3<>/dev/tcp/127.0.0.1/PORT
+printf '%s\\n%s\\n' \"$address\" \"$SSH_ORIGINAL_COMMAND\" >&3
+cat <&3
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_are_asked_by_ssh_when_the_inventory_says_so() {
+    let lab = Lab::start(Pace::fast()).await.unwrap();
+    let cluster = lab
+        .clusters
+        .iter()
+        .find(|cluster| cluster.group == "staging")
+        .unwrap();
+    let machines = Arc::clone(&cluster.machines);
+    // The lab's nodes are given loopback addresses of their own.
+    let nodes: kube::Api<k8s_openapi::api::core::v1::Node> = kube::Api::all(cluster.api.client());
+    let mut addresses = Vec::new();
+    for (at, name) in ["worker-0", "worker-1", "worker-2"].iter().enumerate() {
+        let address = Ipv4Addr::new(127, 0, 0, 11 + u8::try_from(at).unwrap());
+        let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": address}]}});
+        nodes
+            .patch_status(
+                name,
+                &kube::api::PatchParams::default(),
+                &kube::api::Patch::Merge(status),
+            )
+            .await
+            .unwrap();
+        addresses.push((address, *name));
+    }
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let known = addresses.clone();
+    let answers = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (machines, known) = (Arc::clone(&machines), known.clone());
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                let (mut address, mut command) = (String::new(), String::new());
+                stream.read_line(&mut address).await.unwrap();
+                stream.read_line(&mut command).await.unwrap();
+                let address: Ipv4Addr = address.trim().parse().unwrap();
+                let (_, node) = known.iter().find(|(known, _)| *known == address).unwrap();
+                let said = machines.run(node, &shlex::split(&command).unwrap());
+                let text = said.map_or_else(|problem| problem, |(out, err, _)| out + &err);
+                stream.get_mut().write_all(text.as_bytes()).await.unwrap();
+            });
+        }
+    });
+    let listen: Vec<Ipv4Addr> = addresses.iter().map(|(address, _)| *address).collect();
+    let sshd = Sshd::start(&listen, Some(&ANSWER.replace("PORT", &port.to_string())));
+    let dir = tempfile::tempdir().unwrap();
+    lab.write(dir.path()).unwrap();
+    let mut vars = sshd.variables();
+    vars["ansible_connection"] = json!("cluster");
+    vars["registry"] = json!(format!("{}/os-layers", lab.registry.address()));
+    vars["kubeconfig"] = json!(dir.path().join("kubeconfig-stage-a"));
+    let inventory = json!({"staging": {"hosts": {"stage-a": {}}, "vars": vars}});
+    let (output, said) = play(
+        dir.path(),
+        &inventory,
+        "
+- hosts: staging
+  tasks:
+    - verify_layer: {pool: worker, base: true, proof: ssh}
+    - release_info:
+      register: release
+    - layered_image:
+        name: \"{{ registry }}/motd\"
+        tag: \"1\"
+        content: |
+          FROM {{ release.os_image }}
+          LABEL org.opencontainers.image.title=motd
+        base: \"{{ release.os_image }}\"
+      register: built
+    - apply_layer: {pool: worker, image: \"{{ built.image }}\", proof: ssh}
+      register: applied
+    - assert:
+        that:
+          - applied.nodes | length == 3
+          - applied.nodes | map(attribute='proof') | unique | list == ['ssh']
+          - applied.nodes | selectattr('boot_id', 'equalto', '') | list | length == 0
+          - applied.nodes[0].boot_id != applied.nodes[0].boot_id_before
+",
+    )
+    .await;
+    assert!(output.status.success(), "{said}\n{}", sshd.log());
+    answers.abort();
+}
