@@ -71,6 +71,15 @@ pub fn cluster_version() -> ApiResource {
     )
 }
 
+pub fn image_stream_tag() -> ApiResource {
+    resource(
+        "image.openshift.io",
+        "v1",
+        "ImageStreamTag",
+        "imagestreamtags",
+    )
+}
+
 pub fn node() -> ApiResource {
     resource("", "v1", "Node", "nodes")
 }

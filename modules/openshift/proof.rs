@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{Api, AttachParams, DeleteParams, ListParams, PostParams};
+use kube::api::{Api, AttachParams, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::runtime::conditions::is_pod_running;
 use kube::runtime::wait::await_condition;
 use schemars::JsonSchema;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
 use super::connection::Cluster;
-use super::objects::{MCO_NAMESPACE, name};
+use super::objects::{MCO_NAMESPACE, image_stream_tag, name};
 use crate::error::{ErrorKind, ModuleError};
 use crate::platform::{CommandSpec, Platform};
 
@@ -212,6 +212,18 @@ async fn exec(
     })?
 }
 
+/// The image that `oc debug node` takes: the cluster's own tools, from its payload and pullable where the cluster is cut
+/// off; without them the one that oc names.
+async fn debug_image(cluster: &Cluster) -> String {
+    let tags: Api<DynamicObject> =
+        Api::namespaced_with(cluster.client.clone(), "openshift", &image_stream_tag());
+    let tag = tags.get("tools:latest").await.ok();
+    tag.as_ref()
+        .and_then(|tag| tag.data["image"]["dockerImageReference"].as_str())
+        .unwrap_or(DEBUG_IMAGE)
+        .to_owned()
+}
+
 /// As `oc debug node/NAME` does it: a namespace of its own, a privileged pod with the host at `/host`; both are deleted
 /// whatever happens, also when this is dropped.
 async fn by_debug_pod(cluster: &Cluster, node: &Value) -> Result<Booted, ModuleError> {
@@ -247,7 +259,7 @@ async fn by_debug_pod(cluster: &Cluster, node: &Value) -> Result<Booted, ModuleE
             "nodeName": node_name, "hostNetwork": true, "hostPID": true, "hostIPC": true, "restartPolicy": "Never",
             "volumes": [{"name": "host", "hostPath": {"path": "/", "type": "Directory"}}],
             "containers": [{
-                "name": "container-00", "image": DEBUG_IMAGE, "command": ["/bin/sh", "-c", "sleep 900"],
+                "name": "container-00", "image": debug_image(cluster).await, "command": ["/bin/sh", "-c", "sleep 900"],
                 "env": [{"name": "TMOUT", "value": "900"}, {"name": "HOST", "value": "/host"}],
                 "securityContext": {"privileged": true, "runAsUser": 0},
                 "volumeMounts": [{"name": "host", "mountPath": "/host"}],

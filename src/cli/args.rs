@@ -30,7 +30,7 @@ pub enum Command {
     /// Show what a module does, its arguments and examples; without a name, list all.
     Doc {
         module: Option<String>,
-        /// The JSON schema of the arguments, for editors.
+        /// The JSON schema of the arguments, for editors; without a module, that of a whole playbook.
         #[arg(long)]
         schema: bool,
     },

@@ -10,7 +10,7 @@ use crate::source::{self, SourceFile, Span};
 use crate::template::{Condition, Lazy};
 use crate::yaml::{Mapping, Node, parse};
 
-const PLAY: &[&str] = &[
+pub(super) const PLAY: &[&str] = &[
     "fact_path",
     "force_handlers",
     "gather_facts",
@@ -30,7 +30,7 @@ const PLAY: &[&str] = &[
     "vars_files",
     "vars_prompt",
 ];
-const TASK: &[&str] = &[
+pub(super) const TASK: &[&str] = &[
     "action",
     "args",
     "async",
@@ -46,7 +46,7 @@ const TASK: &[&str] = &[
     "retries",
     "until",
 ];
-const CONTROL: &[&str] = &[
+pub(super) const CONTROL: &[&str] = &[
     "loop_var",
     "index_var",
     "label",
@@ -55,7 +55,7 @@ const CONTROL: &[&str] = &[
     "extended_allitems",
     "break_when",
 ];
-const SECTIONS: &[&str] = &["block", "rescue", "always"];
+pub(super) const SECTIONS: &[&str] = &["block", "rescue", "always"];
 /// Imports inside imports: deeper is a file that imports itself.
 const DEEPEST: usize = 32;
 

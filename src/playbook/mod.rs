@@ -5,6 +5,7 @@
 //! action     the three ways to write a module and its arguments
 //! lower      files -> plays -> blocks -> tasks; imports are opened here
 //! builtin    the engine's own actions
+//! schema     all of it as JSON schema, for editors
 //! catalogue  names -> modules: the engine's own actions, native, in YAML, executables
 //! ```
 
@@ -14,6 +15,7 @@ pub mod catalogue;
 mod keywords;
 mod lower;
 mod module;
+mod schema;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +31,7 @@ pub use catalogue::{Catalogue, Kind};
 pub use keywords::Keywords;
 pub use lower::{lower, lower_included, lower_tasks};
 pub use module::{OptionSpec, OptionType, YamlModule};
+pub use schema::schema;
 
 /// A playbook file, its imports opened.
 #[derive(Debug, Clone)]

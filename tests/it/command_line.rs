@@ -38,8 +38,51 @@ fn init_writes_a_project_once_and_never_over_one() {
         "{}",
         String::from_utf8_lossy(&first.stderr)
     );
-    let written = std::fs::read(project.join("playbooks/promote.yml")).unwrap();
-    assert_eq!(written, include_bytes!("../../playbooks/promote.yml"));
+    let written = std::fs::read_to_string(project.join("playbooks/promote.yml")).unwrap();
+    let (head, rest) = written.split_once('\n').unwrap();
+    assert_eq!(
+        head,
+        "# yaml-language-server: $schema=../playbook.schema.json"
+    );
+    assert_eq!(rest, include_str!("../../playbooks/promote.yml"));
+    let schema = std::fs::read_to_string(project.join("playbook.schema.json")).unwrap();
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for playbook in ["promote.yml", "remove.yml", "verify.yml"] {
+        let text = std::fs::read_to_string(project.join("playbooks").join(playbook)).unwrap();
+        let value: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+        let problems: Vec<String> = validator
+            .iter_errors(&value)
+            .map(|problem| problem.to_string())
+            .collect();
+        assert!(problems.is_empty(), "{playbook}: {problems:?}");
+    }
+    for wrong in [
+        "[{hosts: all, taks: []}]",
+        "[{hosts: all, tasks: [{aply_layer: {pool: worker}}]}]",
+        "[{hosts: all, tasks: [{apply_layer: {pol: worker}}]}]",
+        "[{hosts: all, stage: {nam: x}}]",
+    ] {
+        let value: serde_json::Value = serde_yaml::from_str(wrong).unwrap();
+        assert!(!validator.is_valid(&value), "{wrong}");
+    }
+    let checked = Command::new(env!("CARGO_BIN_EXE_layerplay"))
+        .args([
+            "check",
+            "-i",
+            "inventory/clusters.yml",
+            "promote.yml",
+            "remove.yml",
+            "verify.yml",
+        ])
+        .current_dir(&project)
+        .output()
+        .unwrap();
+    assert!(
+        checked.status.success(),
+        "{}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
 
     std::fs::write(project.join("playbooks/promote.yml"), "mine").unwrap();
     let second = layerplay(&["init", project.to_str().unwrap()]);

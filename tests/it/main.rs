@@ -10,6 +10,7 @@ mod bad_input;
 mod command_line;
 mod control_plane;
 mod main_job;
+mod own_modules;
 mod registry;
 mod registry_auth;
 mod rollouts;

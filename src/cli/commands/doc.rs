@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::cli::{exit, printer};
 use crate::diagnostic::nearest::nearest;
-use crate::playbook::Catalogue;
+use crate::playbook::{self, Catalogue};
 
 pub(in crate::cli) fn run(module: Option<&str>, schema: bool) -> u8 {
     let mut catalogue = match Catalogue::new() {
@@ -16,6 +16,12 @@ pub(in crate::cli) fn run(module: Option<&str>, schema: bool) -> u8 {
     };
     if let Err(problems) = catalogue.add_project(Path::new(".")) {
         return super::project::show(&problems);
+    }
+    if module.is_none() && schema {
+        printer::out(
+            &serde_json::to_string_pretty(&playbook::schema(&catalogue)).unwrap_or_default(),
+        );
+        return exit::OK;
     }
     let infos: Vec<ModuleInfo> = catalogue.infos();
     let Some(name) = module else {

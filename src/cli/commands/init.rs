@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::cli::{exit, printer};
+use crate::playbook::{self, Catalogue};
 
 /// What a new project holds: the same files that this repository runs in its tests.
 const FILES: &[(&str, &str)] = &[
@@ -36,8 +37,28 @@ const FILES: &[(&str, &str)] = &[
     ),
 ];
 
+/// What editors complete and check playbooks with.
+const SCHEMA: &str = "playbook.schema.json";
+
 pub(in crate::cli) fn run(dir: &Path) -> u8 {
-    if let Some(taken) = FILES
+    let schema = match Catalogue::new() {
+        Ok(catalogue) => format!("{:#}\n", playbook::schema(&catalogue)),
+        Err(problems) => return super::project::show(&problems),
+    };
+    let mut files: Vec<(&str, String)> = FILES
+        .iter()
+        .map(|(name, text)| {
+            let is_playbook = name.starts_with("playbooks/") && name.ends_with(".yml");
+            let head = if is_playbook {
+                format!("# yaml-language-server: $schema=../{SCHEMA}\n")
+            } else {
+                String::new()
+            };
+            (*name, head + text)
+        })
+        .collect();
+    files.push((SCHEMA, schema));
+    if let Some(taken) = files
         .iter()
         .map(|(name, _)| dir.join(name))
         .find(|path| path.exists())
@@ -49,7 +70,7 @@ pub(in crate::cli) fn run(dir: &Path) -> u8 {
         printer::err("help: name a new folder");
         return exit::ERROR;
     }
-    for (name, text) in FILES {
+    for (name, text) in &files {
         let path = dir.join(name);
         let written = path
             .parent()
