@@ -24,3 +24,9 @@ unit: ## unit and integration tests
 
 doc: ## tests in documentation
 	$(CARGO) test --workspace --locked --doc
+
+bench: ## times of whole commands, release build
+	$(CARGO) bench --locked --bench whole
+
+main-job: ## the main job on the embedded lab, release build
+	$(CARGO) run --release --locked -- run playbooks/promote.yml

@@ -48,7 +48,8 @@ pub(in crate::cli) fn run(dir: &Path) -> u8 {
     let mut files: Vec<(&str, String)> = FILES
         .iter()
         .map(|(name, text)| {
-            let is_playbook = name.starts_with("playbooks/") && name.ends_with(".yml");
+            let is_playbook = name.starts_with("playbooks/")
+                && Path::new(name).extension() == Some("yml".as_ref());
             let head = if is_playbook {
                 format!("# yaml-language-server: $schema=../{SCHEMA}\n")
             } else {
