@@ -2,6 +2,8 @@
 //! argument and suggests the nearest right one. Converts as Ansible does: `"5"` for a number, `"yes"` for a bool,
 //! `a,b` for a list, a number for text.
 
+use std::collections::HashMap;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
@@ -20,7 +22,14 @@ pub fn parse<A: DeserializeOwned>(
     // A module without declared properties takes any mapping (`set_fact`-like).
     let is_closed = schema["additionalProperties"] == Value::Bool(false);
     let mut converted = Map::new();
+    let aliases = aliases(&properties);
     for (name, value) in args {
+        // An argument under another of its names; its own name wins.
+        let name = match aliases.get(name.as_str()) {
+            Some(own) if args.contains_key(own) => continue,
+            Some(own) => own,
+            None => name,
+        };
         match properties.get(name) {
             Some(property) => {
                 converted.insert(name.clone(), convert(module, name, value, property)?);
@@ -62,6 +71,17 @@ pub fn parse<A: DeserializeOwned>(
         ModuleError::argument(name, message)
             .hint(format!("`layerplay doc {module}` lists its arguments"))
     })
+}
+
+/// The other names of arguments (`x-aliases` in the schema), each with the name that it stands for.
+fn aliases(properties: &Map<String, Value>) -> HashMap<&str, &String> {
+    properties
+        .iter()
+        .flat_map(|(own, property)| {
+            let others = property["x-aliases"].as_array().into_iter().flatten();
+            others.filter_map(move |alias| Some((alias.as_str()?, own)))
+        })
+        .collect()
 }
 
 fn unknown(module: &str, name: &str, properties: &Map<String, Value>) -> ModuleError {
@@ -224,6 +244,7 @@ mod tests {
     #[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
     struct Args {
+        #[schemars(extend("x-aliases" = ["name"]))]
         pool: String,
         #[serde(default)]
         paused: Option<bool>,
@@ -250,6 +271,11 @@ mod tests {
             nodes: vec!["a".to_owned(), "b".to_owned()],
         };
         assert_eq!(args, expected);
+        assert_eq!(read(json!({"name": "w"})).unwrap().pool, "w");
+        assert_eq!(
+            read(json!({"name": "w", "pool": "v"})).unwrap().pool,
+            "v"
+        );
         assert_eq!(
             read(json!({"pool": true, "paused": 0})).unwrap().pool,
             "True"
