@@ -26,7 +26,7 @@ pub fn parse<A: DeserializeOwned>(
     for (name, value) in args {
         // An argument under another of its names; its own name wins.
         let name = match aliases.get(name.as_str()) {
-            Some(own) if args.contains_key(own) => continue,
+            Some(own) if args.contains_key(own.as_str()) => continue,
             Some(own) => own,
             None => name,
         };
@@ -272,10 +272,7 @@ mod tests {
         };
         assert_eq!(args, expected);
         assert_eq!(read(json!({"name": "w"})).unwrap().pool, "w");
-        assert_eq!(
-            read(json!({"name": "w", "pool": "v"})).unwrap().pool,
-            "v"
-        );
+        assert_eq!(read(json!({"name": "w", "pool": "v"})).unwrap().pool, "v");
         assert_eq!(
             read(json!({"pool": true, "paused": 0})).unwrap().pool,
             "True"

@@ -235,11 +235,7 @@ impl Module for Copy {
         content: None,
     }];
 
-    async fn inspect(
-        &self,
-        args: &Args,
-        platform: &Platform,
-    ) -> Result<Change<Work>, ModuleError> {
+    async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<Work>, ModuleError> {
         let content = args.content.as_ref().filter(|content| !content.is_null());
         match (args.src.as_deref().filter(|src| !src.is_empty()), content) {
             (Some(_), Some(_)) => Err(ModuleError::argument(

@@ -7,9 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::host::{
-    self, Expected, Kind, Look, Looks, Meta, Rights, Step, UnsupportedRights, When,
-};
+use super::host::{self, Expected, Kind, Look, Looks, Meta, Rights, Step, UnsupportedRights, When};
 use super::place::{ancestors, folders};
 use crate::contract::{Change, FieldChange, Module, Outcome, Supports, Touches};
 use crate::error::{ErrorKind, ModuleError};
@@ -182,7 +180,12 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn times(&mut self, path: &str, meta: Option<&Meta>, is_touch: bool) -> Result<(), ModuleError> {
+    fn times(
+        &mut self,
+        path: &str,
+        meta: Option<&Meta>,
+        is_touch: bool,
+    ) -> Result<(), ModuleError> {
         let args = self.args;
         let wanted = |when: Option<When>, now: Option<f64>| {
             #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 are exact")]
@@ -239,7 +242,10 @@ impl Plan<'_> {
         if look.path.chars().all(|c| matches!(c, '/' | '.')) {
             return Err(ModuleError::argument(
                 "path",
-                format!("`{}` is not removed: a whole system or working folder", look.path),
+                format!(
+                    "`{}` is not removed: a whole system or working folder",
+                    look.path
+                ),
             ));
         }
         self.changes(look.state(), "absent");
@@ -337,9 +343,8 @@ impl Plan<'_> {
             });
             self.rights_of_new(&target.path, 0o666 & !self.looks.umask, false)?;
             // It has just been made: only a given time is left to be set.
-            let given = |time: &Option<String>| {
-                !matches!(time.as_deref(), None | Some("now" | "preserve"))
-            };
+            let given =
+                |time: &Option<String>| !matches!(time.as_deref(), None | Some("now" | "preserve"));
             if given(&self.args.access_time) || given(&self.args.modification_time) {
                 self.times(&target.path, None, false)?;
             }
@@ -475,11 +480,9 @@ impl Plan<'_> {
         };
         let source = self.looks.at(&src)?.follow();
         let Some(meta) = source.own() else {
-            return Err(
-                ModuleError::new(ErrorKind::NotFound, "src does not exist")
-                    .with("dest", look.path.clone())
-                    .with("src", src),
-            );
+            return Err(ModuleError::new(ErrorKind::NotFound, "src does not exist")
+                .with("dest", look.path.clone())
+                .with("src", src));
         };
         let is_same = look
             .own()
@@ -525,10 +528,11 @@ impl Plan<'_> {
                 let Some(meta) = look.own() else { continue };
                 let (steps, fields) = self.rights.missing(&look.path, meta, looks.umask)?;
                 self.steps.extend(steps);
-                self.fields.extend(fields.into_iter().map(|field| FieldChange {
-                    field: format!("{}: {}", look.path, field.field),
-                    ..field
-                }));
+                self.fields
+                    .extend(fields.into_iter().map(|field| FieldChange {
+                        field: format!("{}: {}", look.path, field.field),
+                        ..field
+                    }));
                 if look.link().is_none() {
                     self.times(&look.path, Some(meta), false)?;
                 }
@@ -563,11 +567,7 @@ impl Module for File {
     const TOUCHES: Touches = super::MACHINE;
     const ANSIBLE_BUILTIN: bool = true;
 
-    async fn inspect(
-        &self,
-        args: &Args,
-        platform: &Platform,
-    ) -> Result<Change<Work>, ModuleError> {
+    async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<Work>, ModuleError> {
         let mut path = host::expand(platform, &args.path).await?;
         if path.len() > 1 {
             path.truncate(path.trim_end_matches('/').len().max(1));

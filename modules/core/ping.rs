@@ -41,7 +41,9 @@ impl Module for Ping {
 
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<()>, ModuleError> {
         if args.data == "crash" {
-            return Err(ModuleError::failed("boom: `data: crash` asks for a failure"));
+            return Err(ModuleError::failed(
+                "boom: `data: crash` asks for a failure",
+            ));
         }
         // A connection alone proves little: the shell must run.
         let output = host::script(platform, "echo", &[], None).await?;

@@ -43,7 +43,7 @@ pub(super) struct Wish<'a> {
 }
 
 /// What is to be done: the steps, the path that is looked at in the end, and the keys of the result that are known.
-pub(super) struct Work {
+pub struct Work {
     pub(super) steps: Vec<Step>,
     pub(super) path: Option<String>,
     pub(super) result: Map<String, Value>,
@@ -119,10 +119,7 @@ pub(super) fn ancestors(path: &str) -> Vec<String> {
 
 /// The name of a backup, as Ansible makes it.
 pub(super) fn backup_name(path: &str, platform: &Platform) -> String {
-    let now = platform
-        .clock
-        .now()
-        .to_zoned(jiff::tz::TimeZone::system());
+    let now = platform.clock.now().to_zoned(jiff::tz::TimeZone::system());
     let id = std::process::id();
     format!("{path}.{id}.{}~", now.strftime("%Y-%m-%d@%H:%M:%S"))
 }
@@ -177,7 +174,10 @@ async fn seen(wish: &Wish<'_>, dest: &str, platform: &Platform) -> Result<Seen, 
         } else if !looks.at(&host::parent(dest))?.is_folder() {
             return Err(ModuleError::new(
                 ErrorKind::NotFound,
-                format!("Destination directory {} does not exist", host::parent(dest)),
+                format!(
+                    "Destination directory {} does not exist",
+                    host::parent(dest)
+                ),
             )
             .hint("make it first with `file: {state: directory}`"));
         }
@@ -328,7 +328,9 @@ pub(super) async fn inspect(
     steps.push(Step::Write(Write {
         path: path.clone(),
         mode,
-        keep: existing.filter(|_| !is_host).map(|meta| (meta.uid, meta.gid)),
+        keep: existing
+            .filter(|_| !is_host)
+            .map(|meta| (meta.uid, meta.gid)),
         owner: wish.rights.owner.clone(),
         group: wish.rights.group.clone(),
         keeps_times: is_host,

@@ -45,9 +45,9 @@ impl Module for Slurp {
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<()>, ModuleError> {
         let path = host::expand(platform, &args.src).await?;
         let content = if platform.shell()?.is_local() {
-            tokio::fs::read(&path).await.map_err(|problem| {
-                problem_of(&path, problem.kind(), &problem.to_string())
-            })?
+            tokio::fs::read(&path)
+                .await
+                .map_err(|problem| problem_of(&path, problem.kind(), &problem.to_string()))?
         } else {
             let words = [path.clone()];
             let output = host::script(platform, READ, &words, None).await?;
@@ -76,9 +76,10 @@ fn problem_of(path: &str, kind: std::io::ErrorKind, said: &str) -> ModuleError {
         std::io::ErrorKind::NotFound => {
             ModuleError::new(ErrorKind::NotFound, format!("file not found: `{path}`"))
         }
-        std::io::ErrorKind::PermissionDenied => {
-            ModuleError::new(ErrorKind::Forbidden, format!("file is not readable: `{path}`"))
-        }
+        std::io::ErrorKind::PermissionDenied => ModuleError::new(
+            ErrorKind::Forbidden,
+            format!("file is not readable: `{path}`"),
+        ),
         std::io::ErrorKind::IsADirectory => ModuleError::failed(format!(
             "source is a directory and must be a file: `{path}`"
         )),

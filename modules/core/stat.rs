@@ -189,13 +189,10 @@ impl Module for Stat {
             .get_checksum
             .then(|| args.checksum_algorithm.algorithm());
         let mut looks = host::look(platform, std::slice::from_ref(&path), algorithm).await?;
-        let seen = looks.all.pop().map(|look| {
-            if args.follow {
-                look.follow()
-            } else {
-                look
-            }
-        });
+        let seen = looks
+            .all
+            .pop()
+            .map(|look| if args.follow { look.follow() } else { look });
         let Some((look, meta)) = seen
             .as_ref()
             .and_then(|look| look.own().map(|meta| (look, meta)))
@@ -249,9 +246,15 @@ impl Stat {
                 .collect();
             let names: Vec<&str> = flags
                 .chars()
-                .filter_map(|c| FLAGS.iter().find(|(flag, _)| *flag == c).map(|(_, name)| *name))
+                .filter_map(|c| {
+                    FLAGS
+                        .iter()
+                        .find(|(flag, _)| *flag == c)
+                        .map(|(_, name)| *name)
+                })
                 .collect();
-            stat["version"] = json!(version.filter(|text| text.bytes().all(|b| b.is_ascii_digit())));
+            stat["version"] =
+                json!(version.filter(|text| text.bytes().all(|b| b.is_ascii_digit())));
             stat["attributes"] = json!(names);
             stat["attr_flags"] = json!(flags);
         }

@@ -83,7 +83,12 @@ impl Module for Tempfile {
         })
     }
 
-    async fn apply(&self, args: &Args, (): (), platform: &Platform) -> Result<Outcome, ModuleError> {
+    async fn apply(
+        &self,
+        args: &Args,
+        (): (),
+        platform: &Platform,
+    ) -> Result<Outcome, ModuleError> {
         let dir = match &args.path {
             Some(path) => host::expand(platform, path).await?,
             None => String::new(),
@@ -113,7 +118,10 @@ impl Module for Tempfile {
         let place = platform.shell()?.place();
         Err(ModuleError::new(
             kind,
-            format!("no temporary {state} can be made on {place}: {}", said.trim()),
+            format!(
+                "no temporary {state} can be made on {place}: {}",
+                said.trim()
+            ),
         ))
     }
 }

@@ -49,10 +49,9 @@ pub struct Args {
     /// How lines end: `\n`, `\r` or `\r\n`.
     #[serde(default = "newline")]
     newline_sequence: String,
-    /// Drop the newline after a block: on, as in Ansible. Other values belong into the template's first line
-    /// (`#jinja2: trim_blocks:False`), where they are read.
+    /// Drop the newline after a block. Only the usual `true` is supported.
     trim_blocks: Option<bool>,
-    /// Strip spaces before a block; read in the template's first line (`#jinja2: lstrip_blocks:True`).
+    /// Strip spaces before a block. Only the usual `false` is supported.
     lstrip_blocks: Option<bool>,
     /// Only the usual `{%` is supported.
     block_start_string: Option<String>,
@@ -113,6 +112,18 @@ impl Args {
                 .hint("put text that has `{{` in it between `{% raw %}` and `{% endraw %}`"));
             }
         }
+        for (name, value, usual) in [
+            ("trim_blocks", self.trim_blocks, true),
+            ("lstrip_blocks", self.lstrip_blocks, false),
+        ] {
+            if value.is_some_and(|value| value != usual) {
+                return Err(ModuleError::argument(
+                    name,
+                    format!("`{name}: {}` is not supported: only `{usual}` is", !usual),
+                )
+                .hint("write `{%-` and `-%}` in the template where spaces are to go"));
+            }
+        }
         let encoding = self.output_encoding.as_deref().unwrap_or("utf-8");
         if !matches!(
             encoding.to_lowercase().as_str(),
@@ -159,11 +170,7 @@ impl Module for Template {
         content: Some("content"),
     }];
 
-    async fn inspect(
-        &self,
-        args: &Args,
-        platform: &Platform,
-    ) -> Result<Change<Work>, ModuleError> {
+    async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<Work>, ModuleError> {
         args.check()?;
         let newline = args.newline()?;
         let mut text = args

@@ -8,9 +8,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::copy::{Args, unreadable};
-use super::host::{
-    self, Algorithm, Expected, Kind, Look, Meta, Origin, Rights, Step, Write,
-};
+use super::host::{self, Algorithm, Expected, Kind, Look, Meta, Origin, Rights, Step, Write};
 use super::place::{self, Work};
 use crate::contract::{Change, FieldChange, Outcome};
 use crate::error::{ErrorKind, ModuleError};
@@ -191,10 +189,11 @@ impl Plan<'_> {
     fn set_rights(&mut self, path: &str, meta: &Meta, rights: &Rights) -> Result<(), ModuleError> {
         let (steps, fields) = rights.missing(path, meta, self.umask)?;
         self.steps.extend(steps);
-        self.fields.extend(fields.into_iter().map(|field| FieldChange {
-            field: format!("{path}: {}", field.field),
-            ..field
-        }));
+        self.fields
+            .extend(fields.into_iter().map(|field| FieldChange {
+                field: format!("{path}: {}", field.field),
+                ..field
+            }));
         Ok(())
     }
 

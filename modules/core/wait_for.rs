@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fancy_regex::bytes::{Captures, Regex};
+use fancy_regex::{Captures, Regex};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -125,11 +125,11 @@ struct Matched {
 }
 
 impl Matched {
-    fn new(pattern: &Regex, captures: &Captures<'_>) -> Self {
+    fn new(pattern: &Regex, captures: &Captures<'_, str>) -> Self {
         let text = |at: usize| {
-            captures.get(at).map_or(Value::Null, |found| {
-                json!(String::from_utf8_lossy(found.as_bytes()))
-            })
+            captures
+                .get(at)
+                .map_or(Value::Null, |found| json!(found.as_str()))
         };
         let mut matched = Self::default();
         for (at, name) in pattern.capture_names().enumerate().skip(1) {
@@ -143,14 +143,17 @@ impl Matched {
 
     /// None when the pattern is not in the text.
     fn find(pattern: &Regex, text: &[u8]) -> Option<Self> {
-        let captures = pattern.captures(text).ok().flatten()?;
+        let text = String::from_utf8_lossy(text);
+        let captures = pattern.captures(&*text).ok().flatten()?;
         Some(Self::new(pattern, &captures))
     }
 }
 
 impl Args {
     fn check(&self) -> Result<Option<Regex>, ModuleError> {
-        let wrong = |argument: &str, text: &str| Err(ModuleError::argument(argument, text).with("elapsed", 0));
+        let wrong = |argument: &str, text: &str| {
+            Err(ModuleError::argument(argument, text).with("elapsed", 0))
+        };
         if self.port.is_some() && self.path.is_some() {
             return wrong(
                 "path",
@@ -161,7 +164,9 @@ impl Args {
             let name = self.state.name();
             return wrong(
                 "state",
-                &format!("state={name} should only be used for checking a port in the wait_for module"),
+                &format!(
+                    "state={name} should only be used for checking a port in the wait_for module"
+                ),
             );
         }
         if self.state == State::Drained && self.port.is_none() {
@@ -184,12 +189,14 @@ impl Args {
         let Some(pattern) = &self.search_regex else {
             return Ok(None);
         };
-        Regex::new(&format!("(?m){pattern}")).map(Some).map_err(|problem| {
-            ModuleError::argument(
-                "search_regex",
-                format!("invalid regular expression: {problem}"),
-            )
-        })
+        Regex::new(&format!("(?m){pattern}"))
+            .map(Some)
+            .map_err(|problem| {
+                ModuleError::argument(
+                    "search_regex",
+                    format!("invalid regular expression: {problem}"),
+                )
+            })
     }
 
     fn what(&self) -> String {
@@ -250,8 +257,13 @@ impl Args {
         };
         if self.state == State::Drained {
             let excluded = self.exclude_hosts.as_deref().unwrap_or_default();
-            let active =
-                probe::active(platform, &self.host, port, excluded, &self.active_connection_states);
+            let active = probe::active(
+                platform,
+                &self.host,
+                port,
+                excluded,
+                &self.active_connection_states,
+            );
             return Ok(over(active.await? == 0));
         }
         let within = Duration::from_secs(self.connect_timeout.max(1)).min(left);
@@ -260,7 +272,7 @@ impl Args {
                 probe::connects(platform, &self.host, port, within).await? != gone,
             )),
             Some(pattern) => {
-                let enough = |text: &[u8]| pattern.is_match(text).unwrap_or(false);
+                let enough = |text: &[u8]| Matched::find(pattern, text).is_some();
                 let text = probe::hears(platform, &self.host, port, left, enough).await?;
                 Ok(Matched::find(pattern, &text))
             }
@@ -282,11 +294,7 @@ impl Module for WaitFor {
     const TOUCHES: Touches = super::MACHINE;
     const ANSIBLE_BUILTIN: bool = true;
 
-    async fn inspect(
-        &self,
-        args: &Args,
-        platform: &Platform,
-    ) -> Result<Change<Work>, ModuleError> {
+    async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<Work>, ModuleError> {
         let pattern = args.check()?;
         let path = match &args.path {
             Some(path) => Some(host::expand(platform, path).await?),
@@ -335,10 +343,8 @@ impl Module for WaitFor {
             loop {
                 let left = timeout.saturating_sub(elapsed());
                 if left.is_zero() {
-                    return Err(
-                        ModuleError::new(ErrorKind::Timeout, args.timed_out())
-                            .with("elapsed", elapsed().as_secs()),
-                    );
+                    return Err(ModuleError::new(ErrorKind::Timeout, args.timed_out())
+                        .with("elapsed", elapsed().as_secs()));
                 }
                 if let Some(matched) = args.look(&work, left, platform).await? {
                     break matched;
@@ -389,7 +395,10 @@ mod tests {
             assert!(!wait(&platform, gone).await.unwrap().changed);
             let never = json!({"path": log, "state": "absent", "timeout": 0, "msg": "still there"});
             let problem = wait(&platform, never).await.unwrap_err();
-            assert_eq!((problem.kind, problem.message.as_str()), (ErrorKind::Timeout, "still there"));
+            assert_eq!(
+                (problem.kind, problem.message.as_str()),
+                (ErrorKind::Timeout, "still there")
+            );
         }
     }
 
@@ -413,7 +422,9 @@ mod tests {
             let heard = wait(&platform, args).await.unwrap();
             assert_eq!(heard.result["match_groups"], json!(["hello"]));
             // Nothing listens on port 1.
-            wait(&platform, json!({"port": 1, "state": "stopped"})).await.unwrap();
+            wait(&platform, json!({"port": 1, "state": "stopped"}))
+                .await
+                .unwrap();
             let args = json!({"port": 1, "state": "drained"});
             wait(&platform, args).await.unwrap();
         }
@@ -427,7 +438,10 @@ mod tests {
             (json!({"path": "/x", "state": "stopped"}), "state"),
             (json!({"path": "/x", "search_regex": "("}), "search_regex"),
             (json!({"port": 1, "exclude_hosts": "a"}), "exclude_hosts"),
-            (json!({"port": 1, "active_connection_states": "CLOSED"}), "active_connection_states"),
+            (
+                json!({"port": 1, "active_connection_states": "CLOSED"}),
+                "active_connection_states",
+            ),
         ] {
             let [platform, ..] = ways();
             let problem = wait(&platform, args.clone()).await.unwrap_err();

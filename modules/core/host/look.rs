@@ -347,7 +347,8 @@ pub(super) fn parse(
     let mut answers = text.split('\0');
     let garbled = || {
         let said = String::from_utf8_lossy(stderr).trim().to_owned();
-        let error = ModuleError::failed(format!("the files of {place} cannot be looked at: {said}"));
+        let error =
+            ModuleError::failed(format!("the files of {place} cannot be looked at: {said}"));
         error.hint("a POSIX shell, and `stat` and `readlink` of coreutils or busybox are needed")
     };
     let umask = answers.next().ok_or_else(garbled)?;
@@ -490,7 +491,9 @@ impl Looks {
         self.all
             .iter()
             .find(|look| look.path == path)
-            .ok_or_else(|| ModuleError::new(ErrorKind::Failed, format!("`{path}` was not looked at")))
+            .ok_or_else(|| {
+                ModuleError::new(ErrorKind::Failed, format!("`{path}` was not looked at"))
+            })
     }
 }
 

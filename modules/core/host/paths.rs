@@ -81,7 +81,10 @@ const ASK: &str = r#"for word; do case $word in
 esac; done"#;
 
 /// Expands a path on the host.
-pub(in crate::core) async fn expand(platform: &Platform, path: &str) -> Result<String, ModuleError> {
+pub(in crate::core) async fn expand(
+    platform: &Platform,
+    path: &str,
+) -> Result<String, ModuleError> {
     if path.contains('\0') {
         return Err(ModuleError::argument(
             "path",
@@ -156,7 +159,10 @@ mod tests {
                 ("~root/x", "/root/x".to_owned()),
                 ("~no-such-user/x", "~no-such-user/x".to_owned()),
                 ("~$(id)/x", "~$(id)/x".to_owned()),
-                ("/a/$PATH_OF_TEST/${PATH_OF_TEST}b/$NO_SUCH", "/a/v w/v wb/$NO_SUCH".to_owned()),
+                (
+                    "/a/$PATH_OF_TEST/${PATH_OF_TEST}b/$NO_SUCH",
+                    "/a/v w/v wb/$NO_SUCH".to_owned(),
+                ),
                 ("/a/$", "/a/$".to_owned()),
                 ("/a/${b", "/a/${b".to_owned()),
             ] {

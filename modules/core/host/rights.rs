@@ -30,7 +30,11 @@ pub(in crate::core) struct UnsupportedRights<'a> {
 
 impl UnsupportedRights<'_> {
     pub(in crate::core) fn check(&self, has_selinux: bool) -> Result<(), ModuleError> {
-        if self.attributes.as_ref().is_some_and(|text| !text.is_empty()) {
+        if self
+            .attributes
+            .as_ref()
+            .is_some_and(|text| !text.is_empty())
+        {
             return Err(ModuleError::argument(
                 "attributes",
                 "`attributes` cannot be set: file system flags are not supported",
@@ -105,7 +109,8 @@ impl Rights {
         let wanted = self.mode(meta.mode(), kind == Kind::Folder, umask)?;
         // Last: a change of the owner drops set-user-id bits, so these are set again.
         if let Some(mode) = wanted.filter(|mode| {
-            kind != Kind::Link && (*mode != meta.mode() || (!steps.is_empty() && mode & 0o6000 != 0))
+            kind != Kind::Link
+                && (*mode != meta.mode() || (!steps.is_empty() && mode & 0o6000 != 0))
         }) {
             if mode != meta.mode() {
                 note("mode", json!(shown(meta.mode())), json!(shown(mode)));
@@ -142,7 +147,9 @@ pub(super) fn mode(
         }
         Value::String(text) => text
             .split(',')
-            .try_fold(before, |mode, clause| symbolic(clause, mode, is_folder, umask))
+            .try_fold(before, |mode, clause| {
+                symbolic(clause, mode, is_folder, umask)
+            })
             .ok_or_else(|| wrong(text)),
         other => Err(wrong(&other.to_string())),
     }

@@ -91,25 +91,54 @@ pub(in crate::core) enum When {
 #[derive(Clone)]
 pub(in crate::core) enum Step {
     /// Goes on only while this is so.
-    Expect { path: String, state: Expected },
+    Expect {
+        path: String,
+        state: Expected,
+    },
     /// Makes a folder in a folder that is there.
-    Folder { path: String },
+    Folder {
+        path: String,
+    },
     Write(Write),
     /// Makes a symbolic link, over whatever file is there.
-    Link { text: String, path: String },
+    Link {
+        text: String,
+        path: String,
+    },
     /// Gives a file a second name, over whatever file is there.
-    Hard { from: String, path: String },
+    Hard {
+        from: String,
+        path: String,
+    },
     /// Copies a file with its rights and times.
-    Backup { path: String, to: String },
-    Owner { path: String, owner: String },
-    Group { path: String, group: String },
-    Mode { path: String, mode: u32 },
+    Backup {
+        path: String,
+        to: String,
+    },
+    Owner {
+        path: String,
+        owner: String,
+    },
+    Group {
+        path: String,
+        group: String,
+    },
+    Mode {
+        path: String,
+        mode: u32,
+    },
     /// Removes a file or a folder with all that is in it.
-    Remove { path: String },
+    Remove {
+        path: String,
+    },
     /// Removes a folder that is empty.
-    RemoveEmpty { path: String },
+    RemoveEmpty {
+        path: String,
+    },
     /// Makes an empty file.
-    Create { path: String },
+    Create {
+        path: String,
+    },
     Times {
         path: String,
         accessed: Option<When>,
@@ -147,7 +176,10 @@ impl Step {
                     "write".to_owned(),
                     write.path.clone(),
                     content.to_owned(),
-                    write.mode.map(|mode| format!("{mode:o}")).unwrap_or_default(),
+                    write
+                        .mode
+                        .map(|mode| format!("{mode:o}"))
+                        .unwrap_or_default(),
                     write
                         .keep
                         .map(|(uid, gid)| format!("{uid}:{gid}"))
@@ -293,7 +325,11 @@ pub(in crate::core) async fn take(
         let fits = rest
             .iter()
             .take_while(|step| {
-                size += step.words("").iter().map(|word| word.len() + 3).sum::<usize>();
+                size += step
+                    .words("")
+                    .iter()
+                    .map(|word| word.len() + 3)
+                    .sum::<usize>();
                 size < look::WORDS
             })
             .count()
@@ -315,9 +351,9 @@ async fn batch(
 ) -> Result<Looks, ModuleError> {
     let bytes = steps
         .iter()
-        .filter(|step| {
-            matches!(step, Step::Write(write) if !matches!(write.origin, Origin::Host(_)))
-        })
+        .filter(
+            |step| matches!(step, Step::Write(write) if !matches!(write.origin, Origin::Host(_))),
+        )
         .count();
     let mut contents: Vec<u8> = Vec::new();
     let mut words = vec![
@@ -331,14 +367,14 @@ async fn batch(
             let start = contents.len() + 1;
             match &write.origin {
                 Origin::Bytes(bytes) => contents.extend_from_slice(bytes),
-                Origin::Controller(path) => contents.extend(tokio::fs::read(path).await.map_err(
-                    |problem| {
+                Origin::Controller(path) => {
+                    contents.extend(tokio::fs::read(path).await.map_err(|problem| {
                         ModuleError::new(
                             script::io_kind(&problem),
                             format!("`{path}` cannot be read on this machine: {problem}"),
                         )
-                    },
-                )?),
+                    })?)
+                }
                 Origin::Host(_) => {}
             }
             content = match &write.origin {
@@ -362,11 +398,13 @@ async fn batch(
     match (output.rc, step) {
         (0, _) => look::parse(platform, paths, &output.stdout, &output.stderr),
         (45, Some(Step::Expect { path, .. })) => Err(moved(path)),
-        (46, _) => Err(ModuleError::failed("failed to validate: the command of `validate` says no")
-            .hint("`stdout` and `stderr` of the result have what it said")
-            .with("exit_status", number.unwrap_or(1))
-            .with("stdout", answers.next().unwrap_or_default())
-            .with("stderr", said)),
+        (46, _) => Err(ModuleError::failed(
+            "failed to validate: the command of `validate` says no",
+        )
+        .hint("`stdout` and `stderr` of the result have what it said")
+        .with("exit_status", number.unwrap_or(1))
+        .with("stdout", answers.next().unwrap_or_default())
+        .with("stderr", said)),
         (_, step) => {
             let what = step.map_or_else(|| "change files".to_owned(), Step::what);
             Err(ModuleError::new(

@@ -66,9 +66,7 @@ fn one(step: &Step) -> std::io::Result<()> {
                 When::Now => SystemTime::now(),
                 When::At(seconds) => match u64::try_from(seconds) {
                     Ok(seconds) => SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
-                    Err(_) => {
-                        SystemTime::UNIX_EPOCH - Duration::from_secs(seconds.unsigned_abs())
-                    }
+                    Err(_) => SystemTime::UNIX_EPOCH - Duration::from_secs(seconds.unsigned_abs()),
                 },
             };
             let mut times = FileTimes::new();
@@ -127,7 +125,8 @@ fn replace(write: &Write) -> std::io::Result<()> {
     }
     if let Some((uid, gid)) = write.keep {
         // As far as the user may: the content is what was asked for.
-        let _ = chown(file.path(), Some(uid), Some(gid)).or_else(|_| chown(file.path(), None, Some(gid)));
+        let _ = chown(file.path(), Some(uid), Some(gid))
+            .or_else(|_| chown(file.path(), None, Some(gid)));
     }
     let owner = write.owner.as_deref().map(user).transpose()?;
     let group = write.group.as_deref().map(group_id).transpose()?;
