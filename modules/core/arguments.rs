@@ -105,19 +105,20 @@ fn unknown(module: &str, name: &str, properties: &Map<String, Value>) -> ModuleE
     }
 }
 
-/// The types that a property's schema allows: `["string", "null"]`, also behind `anyOf`.
+/// The types that a property's schema allows: `["string", "null"]`, also behind `anyOf`. None said means that any may
+/// do: also when it is one of several words, whose own reader tells what is wrong.
 fn types(property: &Value) -> Vec<&str> {
-    let own = match &property["type"] {
-        Value::String(one) => vec![one.as_str()],
-        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    };
-    let behind = property["anyOf"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .flat_map(types);
-    own.into_iter().chain(behind).collect()
+    match &property["type"] {
+        Value::String(one) => return vec![one.as_str()],
+        Value::Array(several) => return several.iter().filter_map(Value::as_str).collect(),
+        _ => {}
+    }
+    let branches = property["anyOf"].as_array().into_iter().flatten();
+    let behind: Vec<Vec<&str>> = branches.map(types).collect();
+    if behind.iter().any(Vec::is_empty) {
+        return Vec::new();
+    }
+    behind.into_iter().flatten().collect()
 }
 
 /// Gives a value the type that its argument has, where Ansible would.

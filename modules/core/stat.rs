@@ -271,7 +271,14 @@ mod tests {
         let schema = schemars::schema_for!(Args).to_value();
         let args = super::super::arguments::parse("stat", &schema, args.as_object().unwrap());
         match Stat.inspect(&args.unwrap(), platform).await.unwrap() {
-            Change::None(outcome) => outcome.result["stat"].clone(),
+            Change::None(outcome) => {
+                let mut stat = outcome.result["stat"].clone();
+                // Looking at the content is an access.
+                if let Value::Object(stat) = &mut stat {
+                    stat.remove("atime");
+                }
+                stat
+            }
             _ => panic!("looking changes nothing"),
         }
     }
@@ -293,10 +300,9 @@ mod tests {
             json!({"path": dir.path(), "get_attributes": false}),
             json!({"path": "/dev/null"}),
         ] {
-            let [here, posix, mut busybox] = ways();
+            let [here, posix, busybox] = ways();
             let here = stat(&here, args.clone()).await;
             assert_eq!(here, stat(&posix, args.clone()).await, "{args}");
-            busybox.check = true;
             let mut small = stat(&busybox, args.clone()).await;
             // busybox has no `file`, and its `lsattr` is not everywhere.
             for key in ["mimetype", "charset", "version", "attributes", "attr_flags"] {

@@ -77,7 +77,7 @@ fn pieces(path: &str) -> Vec<Piece<'_>> {
 const ASK: &str = r#"for word; do case $word in
 "~") printf '=%s\0' "${HOME:-$(cd ~ && pwd)}" ;;
 "~"*) h=$(getent passwd "${word#?}" 2>/dev/null || grep "^${word#?}:" /etc/passwd) && h=$(printf %s "$h" | cut -d: -f6) && printf '=%s\0' "$h" || printf '\0' ;;
-*) if v=$(printenv "$word"; s=$?; printf x; exit $s); then printf '=%s\0' "${v%??}"; else printf '\0'; fi ;;
+*) env | while IFS= read -r line; do case $line in "$word="*) printf '=%s' "${line#*=}"; break ;; esac; done; printf '\0' ;;
 esac; done"#;
 
 /// Expands a path on the host.
