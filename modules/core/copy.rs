@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::host::{self, Rights, UnsupportedRights};
 use super::place::{self, Source, Wish, Work};
-use super::tree;
+use super::tree::{self, OnHost};
 use crate::contract::{Change, FileArgument, Module, Outcome, Render, Supports, Touches};
 use crate::error::{ErrorKind, ModuleError};
 use crate::platform::Platform;
@@ -255,11 +255,13 @@ impl Module for Copy {
             }
             (Some(src), None) if args.remote_src => {
                 let src = host::expand(platform, src).await?;
-                if let Some(change) = tree::inspect_on_host(args, &src, platform).await? {
-                    return Ok(change);
-                }
+                let md5 = match tree::inspect_on_host(args, &src, platform).await? {
+                    OnHost::Folder(change) => return Ok(change),
+                    OnHost::File { md5 } => md5,
+                };
                 let name = host::name(&src).to_owned();
-                let wish = args.wish(Source::Host(src), Some(name), args.rights());
+                let source = Source::Host { path: src, md5 };
+                let wish = args.wish(source, Some(name), args.rights());
                 place::inspect(wish, platform).await
             }
             (Some(src), None) => args.from_controller(src, platform).await,

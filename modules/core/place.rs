@@ -21,8 +21,8 @@ pub(super) enum Source {
         bytes: Vec<u8>,
         path: Option<String>,
     },
-    /// A file of the host, by its path.
-    Host(String),
+    /// A file of the host.
+    Host { path: String, md5: Option<String> },
 }
 
 /// A file as it should be.
@@ -142,7 +142,7 @@ async fn seen(wish: &Wish<'_>, dest: &str, platform: &Platform) -> Result<Seen, 
     if is_folder_wanted && let Some(inside) = &inside {
         paths.extend(ancestors(inside));
     }
-    if let Source::Host(path) = &wish.source {
+    if let Source::Host { path, .. } = &wish.source {
         paths.push(path.clone());
     }
     let looks = host::look(platform, &paths, Some(Algorithm::Sha1)).await?;
@@ -188,7 +188,7 @@ async fn seen(wish: &Wish<'_>, dest: &str, platform: &Platform) -> Result<Seen, 
         look = look.follow();
     }
     let source = match &wish.source {
-        Source::Host(path) => Some(looks.at(path)?.clone()),
+        Source::Host { path, .. } => Some(looks.at(path)?.clone()),
         Source::Bytes { .. } => None,
     };
     Ok(Seen {
@@ -220,7 +220,7 @@ pub(super) async fn inspect(
         (Source::Bytes { bytes, path }, _) => {
             (host::sha1(bytes), Some(host::md5(bytes)), path.clone())
         }
-        (Source::Host(path), look) => {
+        (Source::Host { path, md5 }, look) => {
             let readable = look.as_ref().and_then(Look::checksum);
             let Some(sum) = readable else {
                 let word = if look.as_ref().and_then(Look::behind).is_some() {
@@ -233,7 +233,7 @@ pub(super) async fn inspect(
                     format!("Source {path} {word}"),
                 ));
             };
-            (sum.to_owned(), None, Some(path.clone()))
+            (sum.to_owned(), md5.clone(), Some(path.clone()))
         }
     };
     if let Some(expected) = wish.checksum.filter(|expected| *expected != sum) {
@@ -303,12 +303,12 @@ pub(super) async fn inspect(
         before: json!(look.checksum()),
         after: json!(sum),
     }];
-    let is_host = matches!(wish.source, Source::Host(_));
+    let is_host = matches!(wish.source, Source::Host { .. });
     let size = match &wish.source {
         Source::Bytes { bytes, .. } => Some(bytes.len() as u64),
-        Source::Host(_) => source.as_ref().and_then(Look::behind).map(|meta| meta.size),
+        Source::Host { .. } => source.as_ref().and_then(Look::behind).map(|meta| meta.size),
     };
-    if let Source::Host(from) = &wish.source {
+    if let Source::Host { path: from, .. } = &wish.source {
         steps.push(Step::Expect {
             path: source.map_or_else(|| from.clone(), |look| look.follow().path),
             state: Expected::Content(sum.clone()),
@@ -337,7 +337,7 @@ pub(super) async fn inspect(
         validate,
         origin: match wish.source {
             Source::Bytes { bytes, .. } => Origin::Bytes(Arc::new(bytes)),
-            Source::Host(path) => Origin::Host(path),
+            Source::Host { path, .. } => Origin::Host(path),
         },
     }));
     Ok(Change::Some {

@@ -74,16 +74,16 @@ impl Module for Slurp {
 fn problem_of(path: &str, kind: std::io::ErrorKind, said: &str) -> ModuleError {
     match kind {
         std::io::ErrorKind::NotFound => {
-            ModuleError::new(ErrorKind::NotFound, format!("file not found: `{path}`"))
+            ModuleError::new(ErrorKind::NotFound, format!("File not found: {path}"))
         }
         std::io::ErrorKind::PermissionDenied => ModuleError::new(
             ErrorKind::Forbidden,
-            format!("file is not readable: `{path}`"),
+            format!("File is not readable: {path}"),
         ),
         std::io::ErrorKind::IsADirectory => ModuleError::failed(format!(
-            "source is a directory and must be a file: `{path}`"
+            "Source is a directory and must be a file: {path}"
         )),
-        _ => ModuleError::failed(format!("unable to read `{path}`: {said}")),
+        _ => ModuleError::failed(format!("Unable to slurp file: {path}: {said}")),
     }
 }
 

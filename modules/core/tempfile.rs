@@ -107,7 +107,14 @@ impl Module for Tempfile {
         let output = host::script(platform, MAKE, &words, None).await?;
         if output.rc == 0 {
             let path = String::from_utf8_lossy(&output.stdout).into_owned();
-            return Ok(Outcome::changed(json!({"path": path})));
+            let mode = if args.state == State::Directory {
+                "0700"
+            } else {
+                "0600"
+            };
+            return Ok(Outcome::changed(
+                json!({"path": path, "state": state, "mode": mode}),
+            ));
         }
         let kind = if output.rc == 44 {
             ErrorKind::NotFound

@@ -142,21 +142,30 @@ pub(super) async fn inspect(
     compare(args, src, tree, false, platform).await
 }
 
-/// A folder of the host; None when `src` is a file.
+/// What `src` on the host is.
+pub(super) enum OnHost {
+    /// A folder, compared already.
+    Folder(Change<Work>),
+    /// Anything else; the MD5 of a file that may be read.
+    File { md5: Option<String> },
+}
+
+/// A folder of the host, if it is one.
 pub(super) async fn inspect_on_host(
     args: &Args,
     src: &str,
     platform: &Platform,
-) -> Result<Option<Change<Work>>, ModuleError> {
-    // What is no folder is looked at again together with its destination: one question each.
-    if !src.ends_with('/') {
-        let looks = host::look(platform, &[src.to_owned()], None).await?;
-        if !looks.at(src)?.is_folder() {
-            return Ok(None);
-        }
+) -> Result<OnHost, ModuleError> {
+    let looks = host::look(platform, &[src.to_owned()], Some(Algorithm::Md5)).await?;
+    let look = looks.at(src)?;
+    if !look.is_folder() {
+        let md5 = look.checksum().map(ToOwned::to_owned);
+        return Ok(OnHost::File { md5 });
     }
     let tree = Tree::read_on_host(platform, src, args.local_follow).await?;
-    compare(args, src, tree, true, platform).await.map(Some)
+    compare(args, src, tree, true, platform)
+        .await
+        .map(OnHost::Folder)
 }
 
 struct Plan<'a> {
@@ -364,20 +373,30 @@ async fn compare(
         ("dest".to_owned(), json!(shown_dest)),
         ("src".to_owned(), json!(src)),
     ]);
+    // From the host, the result describes the folder as well.
+    let described = looks
+        .all
+        .iter()
+        .find(|look| on_host && look.path == root)
+        .filter(|look| look.found.is_some())
+        .map(host::facts)
+        .unwrap_or_default();
     if plan.steps.is_empty() {
+        result.extend(described);
         return Ok(Change::None(Outcome::unchanged(Value::Object(result))));
     }
-    let preview = Outcome::changed(Value::Object(result.clone()));
+    let mut preview = result.clone();
+    preview.extend(described);
     if !plan.backups.is_empty() {
         result.insert("backup_files".to_owned(), Value::Array(plan.backups));
     }
     Ok(Change::Some {
         fields: plan.fields,
         diff: Vec::new(),
-        preview,
+        preview: Outcome::changed(Value::Object(preview)),
         work: Work {
             steps: plan.steps,
-            path: None,
+            path: on_host.then_some(root),
             result,
         },
     })

@@ -398,13 +398,17 @@ async fn batch(
     match (output.rc, step) {
         (0, _) => look::parse(platform, paths, &output.stdout, &output.stderr),
         (45, Some(Step::Expect { path, .. })) => Err(moved(path)),
-        (46, _) => Err(ModuleError::failed(
-            "failed to validate: the command of `validate` says no",
-        )
-        .hint("`stdout` and `stderr` of the result have what it said")
-        .with("exit_status", number.unwrap_or(1))
-        .with("stdout", answers.next().unwrap_or_default())
-        .with("stderr", said)),
+        (46, _) => {
+            let out = answers.next().unwrap_or_default();
+            let lines = |text: &str| text.lines().map(ToOwned::to_owned).collect::<Vec<_>>();
+            Err(ModuleError::failed("failed to validate")
+                .hint("the command of `validate` does not accept the new file; `stdout` and `stderr` of the result have what it said")
+                .with("exit_status", number.unwrap_or(1))
+                .with("stdout", out)
+                .with("stdout_lines", lines(out))
+                .with("stderr", said.clone())
+                .with("stderr_lines", lines(&said)))
+        }
         (_, step) => {
             let what = step.map_or_else(|| "change files".to_owned(), Step::what);
             Err(ModuleError::new(
