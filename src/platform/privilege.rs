@@ -52,9 +52,8 @@ pub(super) fn wrap(
 /// The password line that `sudo -S` reads before the command's own input.
 pub(super) fn input(stdin: Option<Vec<u8>>, privilege: Option<&Become>) -> Option<Vec<u8>> {
     let password = privilege
-        .filter(|privilege| privilege.method == "sudo")?
-        .password
-        .as_ref();
+        .filter(|privilege| privilege.method == "sudo")
+        .and_then(|privilege| privilege.password.as_ref());
     match password {
         None => stdin,
         Some(password) => {
@@ -62,5 +61,29 @@ pub(super) fn input(stdin: Option<Vec<u8>>, privilege: Option<&Become>) -> Optio
             text.extend(stdin.unwrap_or_default());
             Some(text)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commands_own_input_is_never_lost() {
+        let text = Some(b"text".to_vec());
+        assert_eq!(input(text.clone(), None), text);
+        let mut privilege = Become {
+            method: "su".to_owned(),
+            user: "root".to_owned(),
+            flags: None,
+            password: Some("pw".to_owned()),
+        };
+        assert_eq!(input(text.clone(), Some(&privilege)), text);
+        privilege.method = "sudo".to_owned();
+        assert_eq!(
+            input(text, Some(&privilege)),
+            Some(b"pw\ntext".to_vec())
+        );
+        assert_eq!(input(None, Some(&privilege)), Some(b"pw\n".to_vec()));
     }
 }
