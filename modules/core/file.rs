@@ -96,6 +96,7 @@ fn format() -> String {
 /// A task while it is decided.
 struct Plan<'a> {
     args: &'a Args,
+    check: bool,
     looks: &'a Looks,
     rights: Rights,
     steps: Vec<Step>,
@@ -328,7 +329,10 @@ impl Plan<'_> {
             look.clone()
         };
         let Some(meta) = target.own() else {
-            if !self.looks.at(&host::parent(&look.path))?.is_folder() && look.found.is_none() {
+            let above = self.looks.at(&host::parent(&look.path))?;
+            // In check mode a task before this one may make it, and has not.
+            let may_come = self.check && above.found.is_none();
+            if look.found.is_none() && !above.is_folder() && !may_come {
                 return Err(ModuleError::new(
                     ErrorKind::NotFound,
                     format!(
@@ -625,6 +629,7 @@ impl Module for File {
         }
         let mut plan = Plan {
             args,
+            check: platform.check,
             looks: &looks,
             rights: Rights {
                 owner: args.owner.clone(),

@@ -171,6 +171,9 @@ async fn seen(wish: &Wish<'_>, dest: &str, platform: &Platform) -> Result<Seen, 
                     Some(_) => {}
                 }
             }
+        } else if platform.check && looks.at(&host::parent(dest))?.found.is_none() {
+            // A task before this one may make it, and has not in check mode.
+            missing.push(host::parent(dest));
         } else if !looks.at(&host::parent(dest))?.is_folder() {
             return Err(ModuleError::new(
                 ErrorKind::NotFound,

@@ -271,7 +271,7 @@ if s=$(stat -c "$F" -- "$1" 2>&1); then
 printf 'P\0%s\0' "$s"
 if [ -L "$1" ]; then
 readlink -- "$1"; printf '\0'
-readlink -f -- "$1"; printf '\0'
+if [ -e "$1" ]; then readlink -f -- "$1"; fi; printf '\0'
 stat -L -c "$F" -- "$1" 2>/dev/null; printf '\0'
 else printf '\0\0\0'; fi
 if [ -n "$sum" ] && [ -f "$1" ] && [ -r "$1" ]; then $sum < "$1"; fi
@@ -377,7 +377,7 @@ pub(super) fn parse(
         let one_line = |text: &str| text.strip_suffix('\n').unwrap_or(text).to_owned();
         let link = (own.kind() == Kind::Link).then(|| {
             let text = one_line(text);
-            // Without an answer the link leads through a folder that is not there.
+            // A link to nowhere: what tools say of it differs.
             let real = Some(one_line(real))
                 .filter(|real| !real.is_empty())
                 .unwrap_or_else(|| super::join(&super::parent(&path), &text));
