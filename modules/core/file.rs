@@ -1,5 +1,7 @@
 //! `file`: what a path of the host is. In: the path and its wanted state and rights; out: what it is then.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -9,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::host::{self, Expected, Kind, Look, Looks, Meta, Rights, Step, UnsupportedRights, When};
 use super::place::{ancestors, folders};
-use crate::contract::{Change, FieldChange, Module, Outcome, Supports, Touches};
+use crate::contract::{Change, FieldChange, Module, Outcome, Supports, TextDiff, Touches};
 use crate::error::{ErrorKind, ModuleError};
 use crate::platform::Platform;
 
@@ -659,7 +661,7 @@ impl Module for File {
         } else {
             look.follow()
         };
-        Ok(plan.finish(&seen, state))
+        Ok(plan.finish(&seen, state, platform.diff))
     }
 
     async fn apply(
@@ -681,7 +683,30 @@ impl Module for File {
 }
 
 impl Plan<'_> {
-    fn finish(self, seen: &Look, state: State) -> Change<Work> {
+    /// The differing fields before and after, as Ansible shows them.
+    fn difference(&self) -> TextDiff {
+        let text = |value: fn(&FieldChange) -> &Value| {
+            let mut lines: BTreeMap<&str, String> = self
+                .fields
+                .iter()
+                .map(|field| (field.field.as_str(), value(field).to_string()))
+                .collect();
+            lines.insert("path", json!(self.path).to_string());
+            let lines: Vec<String> = lines
+                .iter()
+                .map(|(name, value)| format!("    {}: {value}", json!(name)))
+                .collect();
+            format!("{{\n{}\n}}\n", lines.join(",\n"))
+        };
+        TextDiff {
+            before_header: String::new(),
+            after_header: String::new(),
+            before: text(|field| &field.before),
+            after: text(|field| &field.after),
+        }
+    }
+
+    fn finish(self, seen: &Look, state: State, shows_diff: bool) -> Change<Work> {
         let mut preview = self.result.clone();
         if state != State::Absent {
             preview.extend(host::facts(seen));
@@ -697,9 +722,14 @@ impl Plan<'_> {
                 preview.insert(field.field.clone(), field.after.clone());
             }
         }
+        let diff = if shows_diff {
+            vec![self.difference()]
+        } else {
+            Vec::new()
+        };
         Change::Some {
             fields: self.fields,
-            diff: Vec::new(),
+            diff,
             preview: Outcome {
                 warnings: self.warnings.clone(),
                 ..Outcome::changed(Value::Object(preview))

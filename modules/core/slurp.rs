@@ -80,9 +80,9 @@ fn problem_of(path: &str, kind: std::io::ErrorKind, said: &str) -> ModuleError {
             ErrorKind::Forbidden,
             format!("File is not readable: {path}"),
         ),
-        std::io::ErrorKind::IsADirectory => ModuleError::failed(format!(
-            "Source is a directory and must be a file: {path}"
-        )),
+        std::io::ErrorKind::IsADirectory => {
+            ModuleError::failed(format!("Source is a directory and must be a file: {path}"))
+        }
         _ => ModuleError::failed(format!("Unable to slurp file: {path}: {said}")),
     }
 }

@@ -80,10 +80,7 @@ mod tests {
         };
         assert_eq!(input(text.clone(), Some(&privilege)), text);
         privilege.method = "sudo".to_owned();
-        assert_eq!(
-            input(text, Some(&privilege)),
-            Some(b"pw\ntext".to_vec())
-        );
+        assert_eq!(input(text, Some(&privilege)), Some(b"pw\ntext".to_vec()));
         assert_eq!(input(None, Some(&privilege)), Some(b"pw\n".to_vec()));
     }
 }

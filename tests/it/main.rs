@@ -8,6 +8,7 @@
 mod architecture;
 mod command_line;
 mod control_plane;
+mod files;
 mod main_job;
 mod registry;
 mod rollouts;
