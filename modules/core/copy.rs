@@ -184,7 +184,7 @@ impl Args {
         }
     }
 
-    async fn from_controller(
+    async fn inspect_here(
         &self,
         path: &str,
         platform: &Platform,
@@ -256,7 +256,7 @@ impl Module for Copy {
             (Some(src), None) if args.remote_src => {
                 let src = host::expand(platform, src).await?;
                 let md5 = match tree::inspect_on_host(args, &src, platform).await? {
-                    OnHost::Folder(change) => return Ok(change),
+                    OnHost::Folder(change) => return Ok(*change),
                     OnHost::File { md5 } => md5,
                 };
                 let name = host::name(&src).to_owned();
@@ -264,7 +264,7 @@ impl Module for Copy {
                 let wish = args.wish(source, Some(name), args.rights());
                 place::inspect(wish, platform).await
             }
-            (Some(src), None) => args.from_controller(src, platform).await,
+            (Some(src), None) => args.inspect_here(src, platform).await,
         }
     }
 

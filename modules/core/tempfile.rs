@@ -149,14 +149,14 @@ mod tests {
                     state,
                     path: Some(dir.path().display().to_string()),
                     prefix: "a b".to_owned(),
-                    suffix: ".end".to_owned(),
+                    suffix: "_end".to_owned(),
                 };
                 let outcome = Tempfile.apply(&args, (), &platform).await.unwrap();
                 let path = outcome.result["path"].as_str().unwrap().to_owned();
                 let meta = std::fs::metadata(&path).unwrap();
                 assert_eq!(meta.is_dir(), state == State::Directory);
                 assert_eq!(meta.permissions().mode() & 0o077, 0);
-                assert!(path.contains("/a b") && path.ends_with(".end"), "{path}");
+                assert!(path.contains("/a b") && path.ends_with("_end"), "{path}");
                 assert!(made.insert(path));
             }
             let missing = Args {

@@ -145,7 +145,7 @@ pub(super) async fn inspect(
 /// What `src` on the host is.
 pub(super) enum OnHost {
     /// A folder, compared already.
-    Folder(Change<Work>),
+    Folder(Box<Change<Work>>),
     /// Anything else; the MD5 of a file that may be read.
     File { md5: Option<String> },
 }
@@ -165,7 +165,7 @@ pub(super) async fn inspect_on_host(
     let tree = Tree::read_on_host(platform, src, args.local_follow).await?;
     compare(args, src, tree, true, platform)
         .await
-        .map(OnHost::Folder)
+        .map(|change| OnHost::Folder(Box::new(change)))
 }
 
 struct Plan<'a> {

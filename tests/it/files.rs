@@ -70,11 +70,13 @@ impl Project {
             .lines()
             .filter_map(|line| line.trim().strip_prefix("register: "))
             .collect();
-        let pairs: String = names
+        let pairs: Vec<String> = names
             .iter()
             .map(|name| format!("          {name}: \"{{{{ {name} }}}}\"\n"))
             .collect();
-        let tasks: String = tasks.lines().map(|line| format!("    {line}\n")).collect();
+        let pairs = pairs.concat();
+        let tasks = tasks.trim().replace('\n', "\n    ");
+        let tasks = format!("    {tasks}\n");
         let save = format!(
             "    - copy:\n        dest: {}\n        content:\n          saved: true\n{pairs}      check_mode: false\n      changed_when: false\n      diff: false\n",
             results.display()

@@ -452,9 +452,10 @@ fn one(path: &str, algorithm: Option<Algorithm>) -> Result<Look, ModuleError> {
     let link = if meta.file_type().is_symlink() {
         let text = std::fs::read_link(path).map_err(refused)?;
         let text = text.to_string_lossy().into_owned();
-        let real = std::fs::canonicalize(path)
-            .map(|real| real.to_string_lossy().into_owned())
-            .unwrap_or_else(|_| super::join(&super::parent(path), &text));
+        let real = std::fs::canonicalize(path).map_or_else(
+            |_| super::join(&super::parent(path), &text),
+            |real| real.to_string_lossy().into_owned(),
+        );
         Some(Link {
             real,
             text,

@@ -46,16 +46,15 @@ fn pieces(path: &str) -> Vec<Piece<'_>> {
         let (before, from) = rest.split_at(at);
         let after = from.get(1..).unwrap_or_default();
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let (name, length) = match after.strip_prefix('{') {
-            Some(inner) => match inner.split_once('}') {
+        let (name, length) = if let Some(inner) = after.strip_prefix('{') {
+            match inner.split_once('}') {
                 Some((name, _)) => (name, name.len() + 3),
                 None => ("", 1),
-            },
-            None => {
-                let end = after.find(|c| !is_word(c)).unwrap_or(after.len());
-                let name = after.get(..end).unwrap_or_default();
-                (name, name.len() + 1)
             }
+        } else {
+            let end = after.find(|c| !is_word(c)).unwrap_or(after.len());
+            let name = after.get(..end).unwrap_or_default();
+            (name, name.len() + 1)
         };
         let (written, next) = from.split_at_checked(length).unwrap_or((from, ""));
         all.push(Piece::Text(before));

@@ -373,7 +373,7 @@ async fn batch(
                             script::io_kind(&problem),
                             format!("`{path}` cannot be read on this machine: {problem}"),
                         )
-                    })?)
+                    })?);
                 }
                 Origin::Host(_) => {}
             }
