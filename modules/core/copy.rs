@@ -58,9 +58,12 @@ pub struct Args {
     pub(super) validate: Option<String>,
     /// The SHA-1 that the source must have.
     checksum: Option<String>,
-    /// Accepted for Ansible's sake: vaulted files are not opened, they are copied as they are when this is `false`.
+    /// Open a `src` file that is encrypted with a vault; with `false` it is copied as it is.
     #[serde(default = "yes")]
     decrypt: bool,
+    /// The text of a `src` that is a vault; the engine fills it in.
+    #[serde(default)]
+    opened: Option<String>,
     /// Not supported; an error, with the command to use instead.
     #[schemars(extend("x-aliases" = ["attr"]))]
     attributes: Option<String>,
@@ -192,15 +195,18 @@ impl Args {
         if Path::new(path).is_dir() {
             return tree::inspect(self, path, platform).await;
         }
-        let bytes = tokio::fs::read(path)
-            .await
-            .map_err(|problem| unreadable(path, &problem))?;
-        if self.decrypt && bytes.starts_with(b"$ANSIBLE_VAULT;") {
+        let bytes = match &self.opened {
+            Some(text) => text.clone().into_bytes(),
+            None => tokio::fs::read(path)
+                .await
+                .map_err(|problem| unreadable(path, &problem))?,
+        };
+        if self.decrypt && self.opened.is_none() && bytes.starts_with(b"$ANSIBLE_VAULT;") {
             return Err(ModuleError::argument(
                 "src",
-                format!("`{path}` is encrypted with a vault, and `copy` does not open it"),
+                format!("`{path}` is encrypted with a vault and was not opened"),
             )
-            .hint("use `template`, which does, or `decrypt: false` to copy it as it is"));
+            .hint("`decrypt: false` copies it as it is"));
         }
         let mut rights = self.rights();
         if rights.mode == Some(json!("preserve")) {
@@ -232,7 +238,7 @@ impl Module for Copy {
         argument: "src",
         folder: "files",
         render: Render::Never,
-        content: None,
+        content: Some("opened"),
     }];
 
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<Work>, ModuleError> {

@@ -212,7 +212,8 @@ impl Templar {
             .map_err(|problem| explain(&problem, Some((text, whole)), &chains, &place.scope))
     }
 
-    pub(super) fn open_vault(&self, text: &TemplateText) -> Result<Value, TemplateError> {
+    /// The text of a vault.
+    pub fn open_vault(&self, text: &TemplateText) -> Result<Value, TemplateError> {
         let fail = |message: String| {
             TemplateError::new(TemplateErrorKind::Failed, message, Some(text.span.clone()))
         };

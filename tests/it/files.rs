@@ -317,6 +317,25 @@ fn what_copy_refuses_leaves_everything_as_it_is() {
 }
 
 #[test]
+fn a_vault_is_never_copied_by_accident() {
+    let project = Project::new();
+    let vault = "$ANSIBLE_VAULT;1.1;AES256\n61\n";
+    project.source("files/secret", vault, 0o600);
+    project.source("templates/secret", vault, 0o600);
+    let tasks = r#"
+- copy: {src: secret, dest: "{{ base }}/closed"}
+  ignore_errors: true
+- template: {src: secret, dest: "{{ base }}/closed"}
+  ignore_errors: true
+- copy: {src: secret, dest: "{{ base }}/as-it-is", decrypt: false}
+"#;
+    let run = project.run(tasks, &[]);
+    assert_eq!(run.count("ignored"), 2, "{}", run.said);
+    assert!(!project.out("closed").exists());
+    assert_eq!(project.read("as-it-is"), vault);
+}
+
+#[test]
 fn a_template_is_rendered_and_put_in_place() {
     let project = Project::new();
     let tasks = r#"
