@@ -297,4 +297,52 @@ mod tests {
         assert_eq!(text_of(&json!(true)), b"True");
         assert_eq!(text_of(&json!(42)), b"42");
     }
+
+    async fn inspected(platform: &Platform, args: &Value) -> (Args, Work) {
+        let schema = schemars::schema_for!(Args).to_value();
+        let args =
+            super::super::arguments::parse::<Args>("copy", &schema, args.as_object().unwrap());
+        let args = args.unwrap();
+        match Copy.inspect(&args, platform).await.unwrap() {
+            Change::Some { work, .. } => (args, work),
+            _ => panic!("there is something to do"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_moved_between_look_and_write_is_left_as_it_is() {
+        for platform in super::super::host::testing::ways() {
+            let dir = tempfile::tempdir().unwrap();
+            let at = |name: &str| dir.path().join(name);
+            std::fs::create_dir(at("tree")).unwrap();
+            std::fs::write(at("tree/file"), "mine").unwrap();
+            for (name, wish) in [
+                ("one", json!({"content": "mine", "dest": at("one")})),
+                (
+                    "d/file",
+                    json!({"src": format!("{}/", at("tree").display()), "dest": at("d")}),
+                ),
+                (
+                    "two",
+                    json!({"src": at("tree/file"), "dest": at("two"), "remote_src": true}),
+                ),
+            ] {
+                let (args, work) = inspected(&platform, &wish).await;
+                std::fs::create_dir_all(at("d")).unwrap();
+                std::fs::write(at(name), "theirs").unwrap();
+                let problem = Copy.apply(&args, work, &platform).await.unwrap_err();
+                assert_eq!(problem.kind, ErrorKind::Conflict, "{problem}");
+                assert_eq!(std::fs::read(at(name)).unwrap(), b"theirs");
+                let (args, work) = inspected(&platform, &wish).await;
+                Copy.apply(&args, work, &platform).await.unwrap();
+                assert_eq!(std::fs::read(at(name)).unwrap(), b"mine");
+            }
+            // The source on the host moves as well.
+            let wish = json!({"src": at("tree/file"), "dest": at("three"), "remote_src": true});
+            let (args, work) = inspected(&platform, &wish).await;
+            std::fs::write(at("tree/file"), "other").unwrap();
+            let problem = Copy.apply(&args, work, &platform).await.unwrap_err();
+            assert_eq!(problem.kind, ErrorKind::Conflict, "{problem}");
+        }
+    }
 }

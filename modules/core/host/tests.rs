@@ -245,15 +245,11 @@ async fn a_file_that_does_not_validate_is_not_put_in_place() {
 #[tokio::test]
 async fn more_than_one_command_line_holds() {
     each_way(async |platform, at| {
-        let names: Vec<String> = (0..40)
-            .map(|n| at(&format!("{n}{}", "x".repeat(200))))
-            .collect();
-        let many: Vec<String> = names
-            .iter()
-            .cycle()
-            .take(2 * WORDS / 200)
-            .cloned()
-            .collect();
+        let deep = at(&vec!["x".repeat(200); 4].join("/"));
+        std::fs::create_dir_all(&deep).unwrap();
+        let names: Vec<String> = (0..9).map(|n| format!("{deep}/{n}")).collect();
+        let many = names.iter().cycle().take(2 * WORDS / deep.len());
+        let many: Vec<String> = many.cloned().collect();
         let steps: Vec<Step> = many
             .iter()
             .map(|path| Step::Write(bytes(path, path.as_bytes())))
