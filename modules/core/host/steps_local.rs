@@ -4,8 +4,10 @@ use std::fs::{FileTimes, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
 use nix::unistd::{Group, User};
 
 use super::hash::Algorithm;
@@ -62,21 +64,21 @@ fn one(step: &Step) -> std::io::Result<()> {
             accessed,
             modified,
         } => {
-            let moment = |when: When| match when {
-                When::Now => SystemTime::now(),
-                When::At(seconds) => match u64::try_from(seconds) {
-                    Ok(seconds) => SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
-                    Err(_) => SystemTime::UNIX_EPOCH - Duration::from_secs(seconds.unsigned_abs()),
-                },
+            let moment = |when: &Option<When>| match when {
+                None => TimeSpec::UTIME_OMIT,
+                Some(When::Now) => TimeSpec::UTIME_NOW,
+                Some(When::At(seconds)) => TimeSpec::new(*seconds, 0),
             };
-            let mut times = FileTimes::new();
-            if let Some(when) = accessed {
-                times = times.set_accessed(moment(*when));
-            }
-            if let Some(when) = modified {
-                times = times.set_modified(moment(*when));
-            }
-            std::fs::File::open(path)?.set_times(times)
+            // By name: opening a pipe would wait for its other end.
+            let follow = UtimensatFlags::FollowSymlink;
+            utimensat(
+                AT_FDCWD,
+                path.as_str(),
+                &moment(accessed),
+                &moment(modified),
+                follow,
+            )
+            .map_err(std::io::Error::from)
         }
     }
 }
