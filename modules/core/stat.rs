@@ -105,7 +105,8 @@ fn described(path: &str, look: &Look, meta: &Meta) -> Value {
     let mut stat = json!({
         "exists": true,
         "path": path,
-        "mode": host::shown(meta.mode()),
+        // Unlike elsewhere, four digits and no more.
+        "mode": format!("{:04o}", meta.mode()),
         "isdir": is(Kind::Folder),
         "ischr": is(Kind::Character),
         "isblk": is(Kind::Block),

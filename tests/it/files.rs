@@ -220,6 +220,7 @@ fn copy_keeps_replaces_backs_up_and_follows_as_told() {
     let run = project.converges(tasks, 3);
     assert_eq!(project.read("theirs"), "mine");
     assert_eq!(project.mode("theirs"), 0o4711, "a file keeps its mode");
+    assert_eq!(run.results["theirs"]["mode"], "04711");
     let backup = run.results["theirs"]["backup_file"].as_str().unwrap();
     assert_eq!(std::fs::read_to_string(backup).unwrap(), "theirs");
     assert_eq!(project.read("kept"), "kept");

@@ -8,9 +8,9 @@ use super::steps::Step;
 use crate::contract::FieldChange;
 use crate::error::ModuleError;
 
-/// `0644`, as results show modes.
+/// `0644`, and `04755` with its leading zero, as results of modules that change files show modes.
 pub(in crate::core) fn shown(mode: u32) -> String {
-    format!("{mode:04o}")
+    format!("0{mode:03o}")
 }
 
 /// What a path should have; what is not said stays.
