@@ -27,11 +27,11 @@ enum Way {
 
 struct TestShell(Way);
 
-/// A folder with busybox under the names of all its tools.
+/// A folder with busybox under the names of all its tools; the same for all runs, so that they leave no more than one.
 fn tools() -> &'static PathBuf {
     static TOOLS: OnceLock<PathBuf> = OnceLock::new();
     TOOLS.get_or_init(|| {
-        let dir = std::env::temp_dir().join(format!("layerplay-busybox-{}", std::process::id()));
+        let dir = std::env::temp_dir().join("layerplay-tests-busybox");
         std::fs::create_dir_all(&dir).unwrap();
         let list = std::process::Command::new("busybox")
             .arg("--list")
