@@ -48,7 +48,7 @@ pub struct FileArgument {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Render {
-    /// Only the path is resolved.
+    /// The path is resolved; text is handed over only of a file that is a vault, opened.
     Never,
     /// Rendered as a template with the task's variables.
     Always,

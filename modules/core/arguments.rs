@@ -2,6 +2,8 @@
 //! argument and suggests the nearest right one. Converts as Ansible does: `"5"` for a number, `"yes"` for a bool,
 //! `a,b` for a list, a number for text.
 
+use std::collections::HashMap;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
@@ -20,7 +22,14 @@ pub fn parse<A: DeserializeOwned>(
     // A module without declared properties takes any mapping (`set_fact`-like).
     let is_closed = schema["additionalProperties"] == Value::Bool(false);
     let mut converted = Map::new();
+    let aliases = aliases(&properties);
     for (name, value) in args {
+        // An argument under another of its names; its own name wins.
+        let name = match aliases.get(name.as_str()) {
+            Some(own) if args.contains_key(own.as_str()) => continue,
+            Some(own) => own,
+            None => name,
+        };
         match properties.get(name) {
             Some(property) => {
                 converted.insert(name.clone(), convert(module, name, value, property)?);
@@ -49,6 +58,17 @@ pub fn parse<A: DeserializeOwned>(
         ModuleError::argument(name, message)
             .hint(format!("`layerplay doc {module}` lists its arguments"))
     })
+}
+
+/// The other names of arguments (`x-aliases` in the schema), each with the name that it stands for.
+pub fn aliases(properties: &Map<String, Value>) -> HashMap<&str, &String> {
+    properties
+        .iter()
+        .flat_map(|(own, property)| {
+            let others = property["x-aliases"].as_array().into_iter().flatten();
+            others.filter_map(move |alias| Some((alias.as_str()?, own)))
+        })
+        .collect()
 }
 
 /// Arguments that must be given and are not.
@@ -86,19 +106,20 @@ pub fn unknown(module: &str, name: &str, properties: &Map<String, Value>) -> Mod
     }
 }
 
-/// The types that a property's schema allows: `["string", "null"]`, also behind `anyOf`.
+/// The types that a property's schema allows: `["string", "null"]`, also behind `anyOf`. None said means that any may
+/// do: also when it is one of several words, whose own reader tells what is wrong.
 fn types(property: &Value) -> Vec<&str> {
-    let own = match &property["type"] {
-        Value::String(one) => vec![one.as_str()],
-        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    };
-    let behind = property["anyOf"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .flat_map(types);
-    own.into_iter().chain(behind).collect()
+    match &property["type"] {
+        Value::String(one) => return vec![one.as_str()],
+        Value::Array(several) => return several.iter().filter_map(Value::as_str).collect(),
+        _ => {}
+    }
+    let branches = property["anyOf"].as_array().into_iter().flatten();
+    let behind: Vec<Vec<&str>> = branches.map(types).collect();
+    if behind.iter().any(Vec::is_empty) {
+        return Vec::new();
+    }
+    behind.into_iter().flatten().collect()
 }
 
 /// Gives a value the type that its argument has, where Ansible would.
@@ -225,6 +246,7 @@ mod tests {
     #[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
     struct Args {
+        #[schemars(extend("x-aliases" = ["name"]))]
         pool: String,
         #[serde(default)]
         paused: Option<bool>,
@@ -251,6 +273,8 @@ mod tests {
             nodes: vec!["a".to_owned(), "b".to_owned()],
         };
         assert_eq!(args, expected);
+        assert_eq!(read(json!({"name": "w"})).unwrap().pool, "w");
+        assert_eq!(read(json!({"name": "w", "pool": "v"})).unwrap().pool, "v");
         assert_eq!(
             read(json!({"pool": true, "paused": 0})).unwrap().pool,
             "True"

@@ -103,8 +103,9 @@ impl Args {
 }
 
 async fn exists(platform: &Platform, glob: &str, chdir: Option<&str>) -> Result<bool, ModuleError> {
-    // The shell expands the glob; an unmatched one stays as it is and does not exist.
-    let script = "for f in $1; do [ -e \"$f\" ] || [ -L \"$f\" ] && exit 0; done; exit 1";
+    // The shell expands the glob; an unmatched one stays as it is and does not exist. Without separators a path with
+    // spaces stays one path.
+    let script = "IFS=; for f in $1; do [ -e \"$f\" ] || [ -L \"$f\" ] && exit 0; done; exit 1";
     let argv = ["/bin/sh", "-c", script, "sh", glob]
         .map(str::to_owned)
         .to_vec();

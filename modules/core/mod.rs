@@ -2,10 +2,31 @@
 
 pub mod arguments;
 mod command;
+mod copy;
+mod file;
+mod host;
+mod ping;
+mod place;
+mod probe;
+mod slurp;
+mod stat;
+mod tempfile;
+mod template;
+mod tree;
+mod wait_for;
 
 use std::sync::Arc;
 
-use crate::contract::{DynModule, erase};
+use crate::contract::{DynModule, Touches, erase};
+
+/// What all of them reach: a machine, and nothing besides.
+const MACHINE: Touches = Touches {
+    machine: true,
+    registry: false,
+    cluster: false,
+    nodes: false,
+    reboot: false,
+};
 
 /// Every module of this folder.
 pub fn modules() -> Vec<Arc<dyn DynModule>> {
@@ -13,5 +34,13 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(command::Command),
         erase(command::Shell),
         erase(command::Raw),
+        erase(copy::Copy),
+        erase(file::File),
+        erase(ping::Ping),
+        erase(slurp::Slurp),
+        erase(stat::Stat),
+        erase(tempfile::Tempfile),
+        erase(template::Template),
+        erase(wait_for::WaitFor),
     ]
 }

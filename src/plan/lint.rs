@@ -208,7 +208,15 @@ impl Linter<'_> {
     fn arguments(&mut self, task: &Task, info: &ModuleInfo) {
         let none = Map::new();
         let properties = info.schema["properties"].as_object().unwrap_or(&none);
-        let given = &task.args.named;
+        let aliases = arguments::aliases(properties);
+        let known = |name: &str| properties.contains_key(name) || aliases.contains_key(name);
+        // By their own names.
+        let given: HashSet<&str> = task
+            .args
+            .named
+            .keys()
+            .map(|name| aliases.get(&**name).map_or(&**name, |own| own.as_str()))
+            .collect();
         let error = |problem: &layerplay_modules::ModuleError, place: &Span| {
             let found = Diagnostic::warning(Code::ARGUMENT, problem.message.clone()).at(place, "");
             match &problem.hint {
@@ -218,7 +226,7 @@ impl Linter<'_> {
         };
         let is_closed = info.schema["additionalProperties"] == Value::Bool(false);
         for (name, place) in &task.args.places {
-            if is_closed && &**name != "_raw_params" && !properties.contains_key(&**name) {
+            if is_closed && &**name != "_raw_params" && !known(name) {
                 let problem = arguments::unknown(&info.name, name, properties);
                 self.problems.push(error(&problem, place));
             }
@@ -230,14 +238,16 @@ impl Linter<'_> {
         let required = info.schema["required"].as_array().into_iter().flatten();
         let lacks: Vec<&str> = required
             .filter_map(Value::as_str)
-            .filter(|name| !given.contains_key(*name) && free != Some(name))
+            .filter(|name| !given.contains(*name) && free != Some(name))
             .collect();
         if !lacks.is_empty() {
             let problem = arguments::missing(&info.name, &lacks);
             self.problems.push(error(&problem, &task.action_span));
             return;
         }
-        let constants: Option<Map<String, Value>> = given
+        let constants: Option<Map<String, Value>> = task
+            .args
+            .named
             .iter()
             .map(|(name, lazy)| match lazy {
                 Lazy::Data(value) => Some((name.to_string(), serde_json::to_value(value).ok()?)),
@@ -247,7 +257,7 @@ impl Linter<'_> {
         // What the engine adds (the text of a file, free text) is not there yet.
         if let (Kind::Native(module), Some(constants), true, None) =
             (&task.kind, constants, info.files.is_empty(), free)
-            && given.keys().all(|name| properties.contains_key(&**name))
+            && task.args.named.keys().all(|name| known(name))
             && let Err(problem) = module.check_args(&constants)
         {
             let place = problem

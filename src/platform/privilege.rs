@@ -69,18 +69,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn input_is_kept_and_a_password_goes_before_it() {
-        let privilege = |method: &str, password: Option<&str>| Become {
-            method: method.to_owned(),
+    fn a_commands_own_input_is_never_lost() {
+        let text = Some(b"text".to_vec());
+        assert_eq!(input(text.clone(), None), text);
+        let mut privilege = Become {
+            method: "su".to_owned(),
             user: "root".to_owned(),
             flags: None,
-            password: password.map(ToOwned::to_owned),
+            password: Some("pw".to_owned()),
         };
-        let text = || Some(b"text".to_vec());
-        assert_eq!(input(text(), None), text());
-        assert_eq!(input(text(), Some(&privilege("su", None))), text());
-        assert_eq!(input(text(), Some(&privilege("sudo", None))), text());
-        let with = input(text(), Some(&privilege("sudo", Some("word"))));
-        assert_eq!(with, Some(b"word\ntext".to_vec()));
+        assert_eq!(input(text.clone(), Some(&privilege)), text);
+        privilege.method = "sudo".to_owned();
+        assert_eq!(input(text, Some(&privilege)), Some(b"pw\ntext".to_vec()));
+        assert_eq!(input(None, Some(&privilege)), Some(b"pw\n".to_vec()));
     }
 }

@@ -83,6 +83,20 @@ fn arguments(schema: &Value, summary: &str, is_free: bool) -> Value {
             }
         }
     }
+    // The other names of arguments.
+    let others: Vec<(String, Value)> = own["properties"]
+        .as_object()
+        .into_iter()
+        .flat_map(|properties| {
+            layerplay_modules::core::arguments::aliases(properties)
+                .into_iter()
+                .filter_map(|(other, own)| Some((other.to_owned(), properties.get(own)?.clone())))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    if let Some(properties) = own.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.extend(others);
+    }
     // Definitions of a module's own types are referred to from inside of it.
     let definitions = own.as_object_mut().and_then(|own| own.remove("$defs"));
     own.as_object_mut().map(|own| own.remove("$schema"));

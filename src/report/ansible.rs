@@ -140,9 +140,16 @@ pub(super) fn unified(diff: &layerplay_modules::contract::TextDiff) -> Option<St
         return None;
     }
     let text = similar::TextDiff::from_lines(&diff.before, &diff.after);
+    let headed = |word: &str, header: &str| {
+        if header.is_empty() {
+            word.to_owned()
+        } else {
+            format!("{word}: {header}")
+        }
+    };
     let header = (
-        format!("before: {}", diff.before_header),
-        format!("after: {}", diff.after_header),
+        headed("before", &diff.before_header),
+        headed("after", &diff.after_header),
     );
     Some(
         text.unified_diff()

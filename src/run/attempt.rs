@@ -385,20 +385,33 @@ impl Unit {
         let Some(content) = file.content else {
             return Ok(());
         };
-        let source = crate::source::read(&path).map_err(|problem| fail(problem.to_string()))?;
+        let is_off = |name: &str| {
+            arguments
+                .get(name)
+                .is_some_and(|value| matches!(value.to_string().trim_matches('"'), "false" | "no"))
+        };
+        if file.render == Render::Never && (is_off("decrypt") || !is_vault(&path)) {
+            return Ok(());
+        }
+        let mut source = crate::source::read(&path).map_err(|problem| fail(problem.to_string()))?;
+        if is_vault(&path) {
+            let opened = self
+                .templar()
+                .open_vault(&whole(&source))
+                .map_err(|problem| Box::new(Done::template(&problem)))?;
+            source = Arc::new(crate::source::SourceFile {
+                path: source.path.clone(),
+                text: opened.to_string(),
+            });
+        }
         let is_template = match file.render {
-            Render::Never => return Ok(()),
+            Render::Never => false,
             Render::Always => true,
             Render::J2 => path.extension().is_some_and(|ending| ending == "j2"),
         };
         let text = if is_template {
-            let text = TemplateText {
-                text: Arc::from(source.text.as_str()),
-                span: crate::source::Span::new(&source, 0, source.text.len()),
-                offset: Some(0),
-            };
             self.templar()
-                .render_file(&text, &self.scope.share())
+                .render_file(&whole(&source), &self.scope.share())
                 .map_err(|problem| Box::new(Done::template(&problem)))?
         } else {
             source.text.clone()
@@ -535,4 +548,22 @@ impl Unit {
             host,
         })
     }
+}
+
+/// A whole file as a template.
+fn whole(source: &Arc<crate::source::SourceFile>) -> TemplateText {
+    TemplateText {
+        text: Arc::from(source.text.as_str()),
+        span: crate::source::Span::new(source, 0, source.text.len()),
+        offset: Some(0),
+    }
+}
+
+/// True for a file that is encrypted as a whole. Other files may be large, or no text: only their first bytes are read.
+fn is_vault(path: &Path) -> bool {
+    use std::io::Read;
+    let mut start = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(15).read_to_end(&mut start))
+        .is_ok_and(|_| start == b"$ANSIBLE_VAULT;")
 }

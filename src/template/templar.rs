@@ -100,7 +100,7 @@ impl Templar {
     ) -> Result<String, TemplateError> {
         let place = Place::new(self, scope);
         let pieces = split(&text.text).map_err(|problem| unclosed(&problem, text))?;
-        Self::mixed(text, &pieces, &place)
+        Ok(ended_as(&text.text, Self::mixed(text, &pieces, &place)?))
     }
 
     /// A template in a value: native when it is one expression, text otherwise.
@@ -113,15 +113,8 @@ impl Templar {
         if let [Piece::Output { inner, .. }] = pieces.as_slice() {
             self.one(text, inner.clone(), place)
         } else {
-            let mut rendered = Self::mixed(text, &pieces, place)?;
-            // Ansible's rule for values: one newline at the end of the text is the text's, not the value's.
-            if rendered.ends_with('\n')
-                && matches!(pieces.last(), Some(Piece::Text(_)))
-                && text.text.ends_with('\n')
-            {
-                rendered.pop();
-            }
-            Ok(Value::from(rendered))
+            let rendered = Self::mixed(text, &pieces, place)?;
+            Ok(Value::from(ended_as(&text.text, rendered)))
         }
     }
 
@@ -192,7 +185,8 @@ impl Templar {
             .map_err(|problem| explain(&problem, Some((text, whole)), &chains, &place.scope))
     }
 
-    pub(super) fn open_vault(&self, text: &TemplateText) -> Result<Value, TemplateError> {
+    /// The text of a vault.
+    pub fn open_vault(&self, text: &TemplateText) -> Result<Value, TemplateError> {
         let fail = |message: String| {
             TemplateError::new(TemplateErrorKind::Failed, message, Some(text.span.clone()))
         };
@@ -327,6 +321,16 @@ pub(super) fn syntax(
         format!("template error: {detail}"),
         Some(place),
     )
+}
+
+/// Text with at least as many newlines at its end as its source has, as ansible-core 2.19 does for files and values: a
+/// block at the end has taken one.
+fn ended_as(source: &str, mut rendered: String) -> String {
+    let newlines = |text: &str| text.len() - text.trim_end_matches('\n').len();
+    for _ in newlines(&rendered)..newlines(source) {
+        rendered.push('\n');
+    }
+    rendered
 }
 
 /// What the engine's error means in the user's text.

@@ -231,6 +231,8 @@ fn files_keep_their_newlines() {
         file("{% for i in list %}\n{{ i }}\n{% endfor %}\nend\n\n"),
         "1\n2\n3\nend\n\n"
     );
+    // The block at the end has taken one; the file has as many as its source.
+    assert_eq!(file("{% if true %}q{% endif %}\n"), "q\n");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod architecture;
 mod bad_input;
 mod command_line;
 mod control_plane;
+mod files;
 mod main_job;
 mod own_modules;
 mod registry;
