@@ -12,11 +12,15 @@ mod kinds;
 mod last_applied;
 pub mod look;
 mod machine_config;
+mod machine_config_pool;
+mod machine_config_pool_info;
 mod manifest;
 mod mirror;
 mod node_image_info;
 pub mod objects;
 pub mod observe;
+mod pool_plan;
+mod pool_state;
 pub mod pools;
 mod preflight;
 pub mod proof;
@@ -36,6 +40,8 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(k8s::K8s),
         erase(k8s_info::K8sInfo),
         erase(machine_config::MachineConfig),
+        erase(machine_config_pool::MachineConfigPool),
+        erase(machine_config_pool_info::MachineConfigPoolInfo),
         erase(node_image_info::NodeImageInfo),
         erase(preflight::LayerPreflight),
         erase(release_info::ReleaseInfo),
