@@ -10,6 +10,8 @@ mod bad_input;
 mod command_line;
 mod control_plane;
 mod main_job;
+mod object_faults;
+mod objects;
 mod registry;
 mod registry_auth;
 mod rollouts;
