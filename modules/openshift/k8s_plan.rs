@@ -121,7 +121,8 @@ pub(super) async fn plan(
         let comes = before_it
             .iter()
             .any(|planned| planned.kind_is_made(&api_version, &wanted));
-        if !comes && !is_absent {
+        let is_served = kinds::is_served(cluster, &api_version).await?;
+        if !comes && (is_served || !is_absent) {
             return Err(kinds::missing(cluster, &api_version, &wanted).await);
         }
         let kind = Kind {
@@ -132,8 +133,13 @@ pub(super) async fn plan(
         };
         let at = place(&kind, &definition);
         if is_absent {
-            // No such kind, so no such object.
-            return Ok(vec![nothing(at, definition, "delete", None)]);
+            // Nothing of its group is installed, so there is no such object.
+            let mut planned = nothing(at, definition, "delete", None);
+            planned.warnings.push(format!(
+                "the cluster does not serve `{}`: {} cannot be there",
+                planned.at.kind.api_version, planned.at
+            ));
+            return Ok(vec![planned]);
         }
         return Ok(vec![later(at, definition)]);
     };
@@ -198,7 +204,7 @@ pub(super) async fn plan(
     let planned = match asked {
         Ok(planned) => planned,
         // A task before this one may make the namespace; in check mode it did not.
-        Err(problem) if platform.check && lacks_namespace(cluster, &at, &problem).await? => {
+        Err(problem) if platform.check && lacks_namespace(cluster, &at, &problem).await => {
             let mut planned = later(at, definition);
             planned.warnings.push(format!(
                 "namespace `{}` is not there yet: the server cannot be asked about {}",
@@ -214,23 +220,20 @@ pub(super) async fn plan(
     Ok(vec![planned])
 }
 
-async fn lacks_namespace(
-    cluster: &Cluster,
-    at: &At,
-    problem: &ModuleError,
-) -> Result<bool, ModuleError> {
+/// Whether an object was refused because its namespace is not there. Who may not look gets the server's own error.
+async fn lacks_namespace(cluster: &Cluster, at: &At, problem: &ModuleError) -> bool {
     if problem.kind != ErrorKind::NotFound || at.namespace.is_empty() {
-        return Ok(false);
+        return false;
     }
-    let Some(kind) = kinds::find(cluster, "v1", "Namespace").await? else {
-        return Ok(false);
+    let Ok(Some(kind)) = kinds::find(cluster, "v1", "Namespace").await else {
+        return false;
     };
     let namespace = At {
         kind,
         namespace: String::new(),
         name: at.namespace.clone(),
     };
-    Ok(namespace.get(cluster).await?.is_none())
+    matches!(namespace.get(cluster).await, Ok(None))
 }
 
 fn place(kind: &Kind, definition: &Value) -> At {

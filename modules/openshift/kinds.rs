@@ -148,6 +148,11 @@ pub async fn find(
     Ok(None)
 }
 
+/// Whether the cluster serves anything under this `apiVersion`.
+pub async fn is_served(cluster: &Cluster, api_version: &str) -> Result<bool, ModuleError> {
+    Ok(!resources(cluster, api_version, false).await?.is_empty())
+}
+
 /// The error for a kind that is not served, with the nearest one that is.
 pub async fn missing(cluster: &Cluster, api_version: &str, kind: &str) -> ModuleError {
     let error = ModuleError::new(

@@ -284,6 +284,16 @@ async fn ways_to_write(reached: &Reached) {
             .failed(words);
     }
 
+    let typo = "    - k8s: {kind: ConfgMap, name: a, namespace: web, state: absent}\n";
+    reached.run(typo, &[]).await.failed(&["did you mean"]);
+    let uninstalled = "    - k8s: {kind: Thing, api_version: example.com/v1, name: a, namespace: web, state: absent}\n";
+    let said = reached.run(uninstalled, &[]).await.ok(0);
+    assert!(
+        said.text.contains("does not serve `example.com/v1`"),
+        "{}",
+        said.text
+    );
+
     let gone = r"
     - k8s: {kind: ConfigMap, namespace: web, state: absent, label_selectors: [app=web], wait: true}
     - k8s: {kind: Secret, namespace: web, name: login, state: absent, delete_options: {propagationPolicy: Background, gracePeriodSeconds: 0}, wait: true}
@@ -497,6 +507,14 @@ async fn on_a_real_api_server() {
         .run(wrong, &["--check"])
         .await
         .failed(&["spec.paused"]);
+    // What it does not keep is most often spelled wrong.
+    let dropped = wrong.replace("paused: perhaps", "pausd: true");
+    let said = reached.run(&dropped, &[]).await.ok(0);
+    assert!(
+        said.text.contains("does not keep `spec.pausd`"),
+        "{}",
+        said.text
+    );
     stop.cancel();
 }
 
