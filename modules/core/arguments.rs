@@ -122,6 +122,12 @@ fn types(property: &Value) -> Vec<&str> {
     behind.into_iter().flatten().collect()
 }
 
+/// Whether the schema of a property is somewhere else, also behind `anyOf`, as for an optional one.
+fn is_reference(property: &Value) -> bool {
+    let branches = property["anyOf"].as_array();
+    property.get("$ref").is_some() || branches.into_iter().flatten().any(is_reference)
+}
+
 /// Gives a value the type that its argument has, where Ansible would.
 fn convert(
     module: &str,
@@ -129,6 +135,10 @@ fn convert(
     value: &Value,
     property: &Value,
 ) -> Result<Value, ModuleError> {
+    // A type of its own (a struct, an enum) reads itself.
+    if is_reference(property) {
+        return Ok(value.clone());
+    }
     let types = types(property);
     let allows = |wanted: &str| types.contains(&wanted);
     let is_right = match value {
@@ -254,6 +264,14 @@ mod tests {
         timeout: Option<u32>,
         #[serde(default)]
         nodes: Vec<String>,
+        #[serde(default)]
+        options: Option<Options>,
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Options {
+        force: bool,
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "called with `json!`")]
@@ -271,10 +289,17 @@ mod tests {
             paused: Some(true),
             timeout: Some(30),
             nodes: vec!["a".to_owned(), "b".to_owned()],
+            options: None,
         };
         assert_eq!(args, expected);
         assert_eq!(read(json!({"name": "w"})).unwrap().pool, "w");
         assert_eq!(read(json!({"name": "w", "pool": "v"})).unwrap().pool, "v");
+        assert_eq!(
+            read(json!({"pool": "w", "options": {"force": true}}))
+                .unwrap()
+                .options,
+            Some(Options { force: true })
+        );
         assert_eq!(
             read(json!({"pool": true, "paused": 0})).unwrap().pool,
             "True"

@@ -10,6 +10,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::sync::{Mutex, OnceCell};
 
+use super::kinds::Discovered;
 use crate::error::{ErrorKind, ModuleError};
 
 /// An API server that does not even accept a connection in this time is away.
@@ -40,6 +41,8 @@ pub struct Cluster {
     pub client: Client,
     /// The server's address, for messages.
     pub server: String,
+    /// What discovery said, for every client of this cluster.
+    pub(super) discovered: Arc<Discovered>,
 }
 
 /// The clients of a run.
@@ -72,7 +75,11 @@ async fn connect(which: &ClusterRef) -> Result<Cluster, ModuleError> {
     let client = Client::try_from(config).map_err(|problem| {
         ModuleError::failed(format!("no client for `{server}` can be made: {problem}"))
     })?;
-    Ok(Cluster { client, server })
+    Ok(Cluster {
+        client,
+        server,
+        discovered: Arc::default(),
+    })
 }
 
 async fn configuration(which: &ClusterRef) -> Result<Config, ModuleError> {

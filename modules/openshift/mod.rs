@@ -1,12 +1,26 @@
 //! Clusters: in, whole objects as the API shows them; out, what they mean (pools, rollouts, proofs) and the modules that change them.
 
+mod await_objects;
+mod compare;
 pub mod connection;
+mod dynamic;
+mod k8s;
+mod k8s_info;
+mod k8s_plan;
+mod k8s_write;
+mod kinds;
+mod last_applied;
 pub mod look;
 mod machine_config;
+mod machine_config_pool;
+mod machine_config_pool_info;
+mod manifest;
 mod mirror;
 mod node_image_info;
 pub mod objects;
 pub mod observe;
+mod pool_plan;
+mod pool_state;
 pub mod pools;
 mod preflight;
 pub mod proof;
@@ -23,7 +37,11 @@ pub use machine_config::FIELD_MANAGER;
 /// Every module of this folder.
 pub fn modules() -> Vec<Arc<dyn DynModule>> {
     vec![
+        erase(k8s::K8s),
+        erase(k8s_info::K8sInfo),
         erase(machine_config::MachineConfig),
+        erase(machine_config_pool::MachineConfigPool),
+        erase(machine_config_pool_info::MachineConfigPoolInfo),
         erase(node_image_info::NodeImageInfo),
         erase(preflight::LayerPreflight),
         erase(release_info::ReleaseInfo),

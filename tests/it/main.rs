@@ -11,6 +11,8 @@ mod command_line;
 mod control_plane;
 mod files;
 mod main_job;
+mod object_faults;
+mod objects;
 mod own_modules;
 mod registry;
 mod registry_auth;

@@ -102,7 +102,12 @@ impl Access {
         let api = self.api(kind, namespace);
         let typed: DynamicObject =
             serde_json::from_value(object.clone()).map_err(Error::SerdeError)?;
-        let created = match api.create(&PostParams::default(), &typed).await {
+        // As the real operator is booked: it owns the first values of what it makes.
+        let parameters = PostParams {
+            field_manager: Some("machine-config-operator".to_owned()),
+            ..PostParams::default()
+        };
+        let created = match api.create(&parameters, &typed).await {
             Ok(created) => created,
             Err(Error::Api(status)) if status.code == 409 => return Ok(()),
             Err(problem) => return Err(problem),
