@@ -10,6 +10,7 @@ mod bad_input;
 mod command_line;
 mod control_plane;
 mod files;
+mod lab_kubectl;
 mod main_job;
 mod object_faults;
 mod objects;

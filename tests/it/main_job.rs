@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::control_plane::kubectl;
+
 struct LabUp {
     child: Child,
     dir: tempfile::TempDir,
@@ -92,13 +94,13 @@ fn a_lab_that_stays_up_is_promoted_once_looked_at_and_taken_back() {
     assert_eq!(said.matches("changed=0 ").count(), 2, "{said}");
     assert_eq!(run("verify.yml").status.code(), Some(0));
 
-    let kubectl = |args: &[&str]| {
-        let output = Command::new("kubectl")
+    let look = |args: &[&str]| {
+        let output = Command::new(kubectl())
             .arg("--kubeconfig")
             .arg(lab.dir.path().join("kubeconfig-stage-a"))
             .args(args)
             .output()
-            .expect("`kubectl` must be installed: the tests look at the lab with it");
+            .unwrap();
         assert!(
             output.status.success(),
             "kubectl {args:?}: {}",
@@ -106,12 +108,12 @@ fn a_lab_that_stays_up_is_promoted_once_looked_at_and_taken_back() {
         );
         String::from_utf8(output.stdout).unwrap()
     };
-    let table = kubectl(&["get", "mcp,mc,nodes"]);
+    let table = look(&["get", "mcp,mc,nodes"]);
     assert!(
         table.contains("99-layer-canary") && table.contains("node/worker-2"),
         "{table}"
     );
-    let status = kubectl(&[
+    let status = look(&[
         "-n",
         "openshift-machine-config-operator",
         "exec",

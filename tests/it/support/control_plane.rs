@@ -199,11 +199,32 @@ async fn client(kubeconfig: &Path) -> kube::Client {
 /// The program and the folder of OpenShift's API module, built and fetched at most once a machine.
 fn built() -> (PathBuf, PathBuf) {
     static BUILT: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
-    BUILT.get_or_init(build).clone()
+    let make = || {
+        let source = source();
+        go(&source, &["mod", "download", "github.com/openshift/api"]);
+        let crds = go(
+            &source,
+            &["list", "-m", "-f", "{{.Dir}}", "github.com/openshift/api"],
+        );
+        (program("apiserver", "."), PathBuf::from(crds.trim()))
+    };
+    BUILT.get_or_init(make).clone()
 }
 
-fn build() -> (PathBuf, PathBuf) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control-plane/apiserver");
+/// `kubectl` of the API server's own version. Debian's is years older and cannot exec by WebSocket.
+pub(crate) fn kubectl() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let make = || program("kubectl", "k8s.io/kubernetes/cmd/kubectl");
+    BUILT.get_or_init(make).clone()
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control-plane/apiserver")
+}
+
+/// A program of the Go module, built into a cache that is keyed by the module's files.
+fn program(name: &str, package: &str) -> PathBuf {
+    let source = source();
     let mut files: Vec<PathBuf> = std::fs::read_dir(&source)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -224,30 +245,17 @@ fn build() -> (PathBuf, PathBuf) {
         .unwrap_or_else(std::env::temp_dir)
         .join("layerplay/control-plane")
         .join(&hex::encode(hash.finalize())[..16]);
-    let program = cache.join("apiserver");
+    let program = cache.join(name);
     if !program.exists() {
         std::fs::create_dir_all(&cache).unwrap();
         // Built beside its place and renamed: two test runs at once must not see half a program.
-        let fresh = cache.join(format!("apiserver.{}", std::process::id()));
-        go(
-            &source,
-            &[
-                "build",
-                "-ldflags",
-                "-s -w",
-                "-o",
-                fresh.to_str().unwrap(),
-                ".",
-            ],
-        );
+        let fresh = cache.join(format!("{name}.{}", std::process::id()));
+        let arguments = ["build", "-ldflags", "-s -w", "-o"];
+        let rest = [fresh.to_str().unwrap(), package];
+        go(&source, &[arguments.as_slice(), &rest].concat());
         std::fs::rename(fresh, &program).unwrap();
     }
-    go(&source, &["mod", "download", "github.com/openshift/api"]);
-    let crds = go(
-        &source,
-        &["list", "-m", "-f", "{{.Dir}}", "github.com/openshift/api"],
-    );
-    (program, PathBuf::from(crds.trim()))
+    program
 }
 
 fn go(dir: &Path, args: &[&str]) -> String {
