@@ -3,7 +3,8 @@
 //! ```text
 //! keywords   what plays, blocks and tasks share, and how it flows down
 //! action     the three ways to write a module and its arguments
-//! lower      files -> plays -> blocks -> tasks; imports are opened here
+//! lower      files -> plays -> blocks; imports are opened here
+//! task       one task: its module, arguments, loop
 //! builtin    the engine's own actions
 //! schema     all of it as JSON schema, for editors
 //! catalogue  names -> modules: the engine's own actions, native, in YAML, executables
@@ -16,6 +17,7 @@ mod keywords;
 mod lower;
 mod module;
 mod schema;
+mod task;
 
 use std::path::PathBuf;
 use std::sync::Arc;

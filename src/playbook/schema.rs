@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::Catalogue;
 use super::keywords::{BELOW_PLAYS, INHERITED};
-use super::lower::{CONTROL, PLAY, SECTIONS, TASK};
+use super::lower::{PLAY, SECTIONS};
+use super::task::{CONTROL, TASK};
 
 /// The schema of a playbook with these modules.
 pub fn schema(catalogue: &Catalogue) -> Value {

@@ -1,12 +1,150 @@
-//! In: the arguments of a task that is about to change a cluster. Out: a refusal when it would apply an image that the
-//! gate of its stage was never asked about: one that came by an include, a variable, or a whole object.
+//! The gate of a stage with `after`. In: the proofs so far, and the images of a play's tasks; later the arguments of each
+//! task that is about to change a cluster. Out: the gate opened or held; and a refusal where a task would apply an image
+//! that the gate was never asked about: one that came by an include, a variable, or a whole object.
 
+use std::sync::Arc;
+
+use indexmap::{IndexMap, IndexSet};
 use layerplay_modules::ModuleError;
 use layerplay_modules::contract::ModuleInfo;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::attempt::Unit;
+use super::play::{PlayRun, Stop};
+use crate::event::EventKind;
+use crate::playbook::{Item, Task};
+use crate::promote::{Gate, StageRecord, judge};
+use crate::template::Templar;
+use crate::vars::TaskScope;
+
+impl PlayRun {
+    /// The gate of `stage.after`: judged before the first task of each batch, and told once a digest.
+    pub(super) fn gate(
+        &self,
+        stages: &IndexMap<String, StageRecord>,
+        opened: &mut IndexSet<String>,
+    ) -> Result<(), Stop> {
+        let Some(stage) = &self.play.stage else {
+            return Ok(());
+        };
+        let Some(after) = &stage.after else {
+            return Ok(());
+        };
+        if self.run.world.settings.check {
+            if !opened.insert(String::new()) {
+                return Ok(());
+            }
+            self.run.bus.emit(EventKind::Warning {
+                message: format!(
+                    "the gate of stage `{}` is not judged in check mode: nothing was proven",
+                    stage.name
+                ),
+            });
+            return Ok(());
+        }
+        let held = |reason: String, help: String| {
+            self.run.bus.emit(EventKind::GateHeld {
+                stage: stage.name.clone(),
+                after: after.clone(),
+                reason,
+                help: Some(help),
+            });
+            Err(Stop::Held)
+        };
+        let proofs = self.run.bus.proofs();
+        let images = match self.images() {
+            Ok(images) => images,
+            Err(reason) => return held(reason, "the image of a stage with `after` must be known before its first task: set it from what an earlier play registered".to_owned()),
+        };
+        if images.is_empty() {
+            return held("it applies no image that could have been proven".to_owned(), "a stage with `after` applies an image with `apply_layer`, `machine_config` or `rollout`".to_owned());
+        }
+        let mut allowed = Vec::new();
+        for image in images {
+            let digest = digest(&image).to_owned();
+            match judge(after, stages.get(after), &digest, &proofs) {
+                Gate::Open(proofs) => {
+                    if opened.insert(digest.clone()) {
+                        self.run.bus.emit(EventKind::GateOpened {
+                            stage: stage.name.clone(),
+                            after: after.clone(),
+                            digest: digest.clone(),
+                            proofs,
+                        });
+                    }
+                }
+                Gate::Held { reason, help } => return held(reason, help),
+            }
+            allowed.push(digest);
+        }
+        // Set once: every batch has a context of its own.
+        let _ = self.context.allowed.set(allowed);
+        Ok(())
+    }
+
+    /// Every image that the play's tasks apply, on any of its hosts.
+    fn images(&self) -> Result<IndexSet<String>, String> {
+        let mut tasks = Vec::new();
+        for section in [
+            &self.play.pre_tasks,
+            &self.play.tasks,
+            &self.play.post_tasks,
+        ] {
+            collect(section, &mut tasks);
+        }
+        let mut images = IndexSet::new();
+        for task in tasks.iter().filter(|task| {
+            task.kind
+                .info()
+                .is_some_and(|info| info.touches.cluster || info.touches.nodes)
+        }) {
+            for lazy in ["image", "os_image"]
+                .iter()
+                .filter_map(|name| task.args.named.get(*name))
+            {
+                for host in &self.order {
+                    let mut scope = TaskScope::new(
+                        &self.run.world,
+                        Some(Arc::clone(&self.context)),
+                        &self.run.world.host(host),
+                    );
+                    scope.play_vars = self.play_vars(host);
+                    scope.task_vars.clone_from(&task.keywords.vars);
+                    let value = self
+                        .run
+                        .world
+                        .templar
+                        .evaluate(lazy, &scope.share())
+                        .map_err(|problem| {
+                            format!(
+                                "the image of task `{}` is not known: {}",
+                                task.plain_name().unwrap_or_else(|| task.action.clone()),
+                                problem.message
+                            )
+                        })?;
+                    if !Templar::is_omit(&value) && !value.is_none() {
+                        images.insert(value.to_string());
+                    }
+                }
+            }
+        }
+        Ok(images)
+    }
+}
+
+fn collect(items: &[Item], tasks: &mut Vec<Arc<Task>>) {
+    for item in items {
+        match item {
+            Item::Task(task) => tasks.push(Arc::clone(task)),
+            Item::Block(block) => {
+                for section in [&block.block, &block.rescue, &block.always] {
+                    collect(section, tasks);
+                }
+            }
+        }
+    }
+}
 
 /// `sha256:...` of `name@sha256:...`.
 pub(super) fn digest(image: &str) -> &str {

@@ -5,6 +5,7 @@
 //! unit       one host, one task: loop, when, retries    attempt  arguments, connection, the module
 //! builtin    actions that need the language             nested   modules in YAML
 //! bus        everything leaves through here             result   what playbooks read
+//! handlers   what was notified                      include  files of tasks
 //! gate       what a stage may apply
 //! ```
 
@@ -12,6 +13,8 @@ mod attempt;
 mod builtin;
 mod bus;
 mod gate;
+mod handlers;
+mod include;
 mod nested;
 mod play;
 mod result;

@@ -13,9 +13,9 @@ use super::{Ended, Run};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::event::{EventKind, Place};
 use crate::plan::{BatchSize, Selection, batches};
-use crate::playbook::{Item, Play, Playbook, Task};
-use crate::promote::{Gate, StageRecord, judge};
-use crate::template::{Lazy, Templar};
+use crate::playbook::{Item, Play, Playbook};
+use crate::promote::StageRecord;
+use crate::template::Lazy;
 use crate::vars::{Layers, PlayContext, TaskScope, load_path};
 
 /// One play on one batch.
@@ -24,15 +24,15 @@ pub(super) struct PlayRun {
     pub(super) play: Arc<Play>,
     pub(super) context: Arc<PlayContext>,
     pub(super) selection: Selection,
-    order: Vec<Arc<str>>,
+    pub(super) order: Vec<Arc<str>>,
     vars: HashMap<Arc<str>, Layers>,
-    notified: Mutex<HashMap<Arc<str>, IndexSet<usize>>>,
+    pub(super) notified: Mutex<HashMap<Arc<str>, IndexSet<usize>>>,
     failed: Mutex<HashSet<Arc<str>>>,
     max_fail: Option<f64>,
     over: AtomicBool,
     play_over: AtomicBool,
     fatal: AtomicBool,
-    missing_handler: Mutex<Option<String>>,
+    pub(super) missing_handler: Mutex<Option<String>>,
 }
 
 /// All plays of all playbooks.
@@ -57,7 +57,7 @@ pub(super) async fn all(run: &Arc<Run>, playbooks: &[Playbook]) -> (Ended, Diagn
     (verdict(run), Diagnostics::default())
 }
 
-enum Stop {
+pub(super) enum Stop {
     Problems(Diagnostics),
     Held,
 }
@@ -393,187 +393,6 @@ impl PlayRun {
             .collect()
     }
 
-    /// The gate of `stage.after`: judged before the first task of each batch, and told once a digest.
-    fn gate(
-        &self,
-        stages: &IndexMap<String, StageRecord>,
-        opened: &mut IndexSet<String>,
-    ) -> Result<(), Stop> {
-        let Some(stage) = &self.play.stage else {
-            return Ok(());
-        };
-        let Some(after) = &stage.after else {
-            return Ok(());
-        };
-        if self.run.world.settings.check {
-            if !opened.insert(String::new()) {
-                return Ok(());
-            }
-            self.run.bus.emit(EventKind::Warning {
-                message: format!(
-                    "the gate of stage `{}` is not judged in check mode: nothing was proven",
-                    stage.name
-                ),
-            });
-            return Ok(());
-        }
-        let held = |reason: String, help: String| {
-            self.run.bus.emit(EventKind::GateHeld {
-                stage: stage.name.clone(),
-                after: after.clone(),
-                reason,
-                help: Some(help),
-            });
-            Err(Stop::Held)
-        };
-        let proofs = self.run.bus.proofs();
-        let images = match self.images() {
-            Ok(images) => images,
-            Err(reason) => return held(reason, "the image of a stage with `after` must be known before its first task: set it from what an earlier play registered".to_owned()),
-        };
-        if images.is_empty() {
-            return held("it applies no image that could have been proven".to_owned(), "a stage with `after` applies an image with `apply_layer`, `machine_config` or `rollout`".to_owned());
-        }
-        let mut allowed = Vec::new();
-        for image in images {
-            let digest = super::gate::digest(&image).to_owned();
-            match judge(after, stages.get(after), &digest, &proofs) {
-                Gate::Open(proofs) => {
-                    if opened.insert(digest.clone()) {
-                        self.run.bus.emit(EventKind::GateOpened {
-                            stage: stage.name.clone(),
-                            after: after.clone(),
-                            digest: digest.clone(),
-                            proofs,
-                        });
-                    }
-                }
-                Gate::Held { reason, help } => return held(reason, help),
-            }
-            allowed.push(digest);
-        }
-        // Set once: every batch has a context of its own.
-        let _ = self.context.allowed.set(allowed);
-        Ok(())
-    }
-
-    /// Every image that the play's tasks apply, on any of its hosts.
-    fn images(&self) -> Result<IndexSet<String>, String> {
-        let mut tasks = Vec::new();
-        for section in [
-            &self.play.pre_tasks,
-            &self.play.tasks,
-            &self.play.post_tasks,
-        ] {
-            collect(section, &mut tasks);
-        }
-        let mut images = IndexSet::new();
-        for task in tasks.iter().filter(|task| {
-            task.kind
-                .info()
-                .is_some_and(|info| info.touches.cluster || info.touches.nodes)
-        }) {
-            for lazy in ["image", "os_image"]
-                .iter()
-                .filter_map(|name| task.args.named.get(*name))
-            {
-                for host in &self.order {
-                    let mut scope = TaskScope::new(
-                        &self.run.world,
-                        Some(Arc::clone(&self.context)),
-                        &self.run.world.host(host),
-                    );
-                    scope.play_vars = self.play_vars(host);
-                    scope.task_vars.clone_from(&task.keywords.vars);
-                    let value = self
-                        .run
-                        .world
-                        .templar
-                        .evaluate(lazy, &scope.share())
-                        .map_err(|problem| {
-                            format!(
-                                "the image of task `{}` is not known: {}",
-                                task.plain_name().unwrap_or_else(|| task.action.clone()),
-                                problem.message
-                            )
-                        })?;
-                    if !Templar::is_omit(&value) && !value.is_none() {
-                        images.insert(value.to_string());
-                    }
-                }
-            }
-        }
-        Ok(images)
-    }
-
-    /// Names that were notified become handlers to run, in the order of their definition.
-    pub(super) fn notify(&self, host: &Arc<str>, names: &[String]) {
-        for name in names {
-            let found: Vec<usize> = self
-                .play
-                .handlers
-                .iter()
-                .enumerate()
-                .filter(|(_, handler)| answers(handler, name))
-                .map(|(at, _)| at)
-                .collect();
-            // Of several handlers with one name the first runs; of a topic all do.
-            let by_name = found
-                .iter()
-                .copied()
-                .find(|at| self.play.handlers[*at].plain_name().as_deref() == Some(name));
-            let chosen: Vec<usize> = match by_name {
-                Some(at) => found
-                    .iter()
-                    .copied()
-                    .filter(|other| {
-                        *other == at || self.play.handlers[*other].listen.contains(name)
-                    })
-                    .collect(),
-                None => found,
-            };
-            if chosen.is_empty() {
-                if let Ok(mut missing) = self.missing_handler.lock() {
-                    missing.get_or_insert_with(|| name.clone());
-                }
-                self.end(false);
-            }
-            if let Ok(mut notified) = self.notified.lock() {
-                notified.entry(Arc::clone(host)).or_default().extend(chosen);
-            }
-        }
-    }
-
-    /// Runs notified handlers; returns the hosts that are still well.
-    pub(super) async fn flush_handlers(self: &Arc<Self>, hosts: Vec<Arc<str>>) -> Vec<Arc<str>> {
-        let mut alive = hosts;
-        let mut extra: Vec<Arc<str>> = Vec::new();
-        if self.play.force_handlers {
-            extra = self.failed_hosts();
-        }
-        for (at, handler) in self.play.handlers.iter().enumerate() {
-            let take = |host: &Arc<str>| {
-                self.notified.lock().is_ok_and(|mut notified| {
-                    notified
-                        .get_mut(host)
-                        .is_some_and(|handlers| handlers.shift_remove(&at))
-                })
-            };
-            let chosen: Vec<Arc<str>> = alive
-                .iter()
-                .chain(&extra)
-                .filter(|host| take(host))
-                .cloned()
-                .collect();
-            if chosen.is_empty() {
-                continue;
-            }
-            let after = self.task(handler, chosen.clone(), &Here::default()).await;
-            alive.retain(|host| !chosen.contains(host) || after.ok.contains(host));
-        }
-        alive
-    }
-
     pub(super) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed) || self.run.cancel.is_cancelled()
     }
@@ -607,7 +426,7 @@ impl PlayRun {
             .unwrap_or_default()
     }
 
-    fn failed_hosts(&self) -> Vec<Arc<str>> {
+    pub(super) fn failed_hosts(&self) -> Vec<Arc<str>> {
         let failed = self
             .failed
             .lock()
@@ -655,24 +474,6 @@ impl PlayRun {
             self.make_fatal();
         }
         passed
-    }
-}
-
-fn answers(handler: &Task, name: &str) -> bool {
-    handler.plain_name().as_deref() == Some(name)
-        || handler.listen.iter().any(|topic| topic == name)
-}
-
-fn collect(items: &[Item], tasks: &mut Vec<Arc<Task>>) {
-    for item in items {
-        match item {
-            Item::Task(task) => tasks.push(Arc::clone(task)),
-            Item::Block(block) => {
-                for section in [&block.block, &block.rescue, &block.always] {
-                    collect(section, tasks);
-                }
-            }
-        }
     }
 }
 

@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::attempt::Unit;
+use super::include::Included;
 use super::play::PlayRun;
 use super::result::{Done, Request};
 use super::unit::Ended;
 use crate::event::{EventKind, Place, Proof, Status, TaskRef};
-use crate::playbook::{Builtin, Item, Keywords, Kind, Task, lower_included};
+use crate::playbook::{Builtin, Item, Kind, Task};
 use crate::template::Lazy;
 use crate::vars::{Layers, TaskScope, Vars};
 
@@ -34,15 +35,6 @@ pub(super) struct Here {
 pub(super) struct Walked {
     pub(super) ok: Vec<Arc<str>>,
     pub(super) failed: Vec<Arc<str>>,
-}
-
-/// Hosts that asked for the same file with the same parameters.
-struct Included {
-    file: PathBuf,
-    parameters: Layers,
-    item: Option<String>,
-    apply: Option<Map<String, Value>>,
-    hosts: Vec<Arc<str>>,
 }
 
 impl PlayRun {
@@ -197,7 +189,7 @@ impl PlayRun {
     }
 
     /// The folders of a task: its own file's, the includes' around, the playbook's.
-    fn scope(&self, host: &Arc<str>, task: &Task, here: &Here) -> TaskScope {
+    pub(super) fn scope(&self, host: &Arc<str>, task: &Task, here: &Here) -> TaskScope {
         let mut scope = TaskScope::new(
             &self.run.world,
             Some(Arc::clone(&self.context)),
@@ -239,7 +231,7 @@ impl PlayRun {
     }
 
     /// What follows from one host's end at once: counters, events, registered names, notifications.
-    fn finish(&self, unit: &Unit, ended: &Ended, here: &Here, is_meta: bool) {
+    pub(super) fn finish(&self, unit: &Unit, ended: &Ended, here: &Here, is_meta: bool) {
         let done = &ended.done;
         let host = &unit.scope.host;
         let status = done.status();
@@ -437,169 +429,5 @@ impl PlayRun {
                 .await;
         }
         walked
-    }
-
-    async fn include(
-        self: &Arc<Self>,
-        task: &Arc<Task>,
-        task_ref: &TaskRef,
-        include: Included,
-        here: &Here,
-        walked: &mut Walked,
-    ) {
-        let hosts: Vec<Arc<str>> = include
-            .hosts
-            .into_iter()
-            .filter(|host| walked.ok.contains(host))
-            .collect();
-        if hosts.is_empty() {
-            return;
-        }
-        self.run.bus.emit(EventKind::Included {
-            task: task_ref.clone(),
-            file: include.file.display().to_string(),
-            hosts: hosts.iter().map(ToString::to_string).collect(),
-            item: include.item.clone(),
-        });
-        // Conditions, tags and notifications of the include are its own; the rest flows into the file.
-        let mut parent = Keywords {
-            when: Vec::new(),
-            tags: Vec::new(),
-            notify: Vec::new(),
-            ..task.keywords.clone()
-        };
-        parent
-            .vars
-            .truncate(parent.vars.len() - usize::from(task.vars.is_some()));
-        apply(&mut parent, include.apply.as_ref());
-        let read = crate::source::read(&include.file)
-            .map_err(|problem| {
-                crate::diagnostic::Diagnostic::error(
-                    crate::diagnostic::Code::UNREADABLE,
-                    problem.to_string(),
-                )
-                .into()
-            })
-            .and_then(|file| {
-                let (items, problems) =
-                    lower_included(&file, &self.run.catalogue, &parent, task.is_handler);
-                if problems.has_errors() {
-                    Err(problems)
-                } else {
-                    Ok(items)
-                }
-            });
-        let items = match read {
-            Ok(items) => items,
-            Err(problems) => {
-                let text: Vec<String> = problems
-                    .0
-                    .iter()
-                    .map(|problem| crate::diagnostic::draw(problem, false))
-                    .collect();
-                let mut done = Done::failed(
-                    problems
-                        .0
-                        .first()
-                        .map(|problem| problem.message.clone())
-                        .unwrap_or_default(),
-                );
-                done.diagnostic = Some(text.join("\n"));
-                for host in &hosts {
-                    let unit = Unit {
-                        run: Arc::clone(&self.run),
-                        task: Arc::clone(task),
-                        task_ref: task_ref.clone(),
-                        scope: self.scope(host, task, here),
-                        outer: None,
-                        caller: None,
-                        delegated_to: None,
-                        check: false,
-                        diff: false,
-                    };
-                    let ended = Ended {
-                        done: done.clone(),
-                        ignored: false,
-                        no_log: false,
-                        notify: Vec::new(),
-                        items: None,
-                        seconds: 0.0,
-                    };
-                    self.finish(&unit, &ended, here, false);
-                }
-                walked.ok.retain(|host| !hosts.contains(host));
-                if !here.rescuable {
-                    self.mark_failed(&hosts);
-                }
-                walked.failed.extend(hosts);
-                return;
-            }
-        };
-        for host in &hosts {
-            self.run.bus.count(host, Status::Ok, false, false);
-        }
-        let mut search_path = vec![include.file.parent().map(PathBuf::from).unwrap_or_default()];
-        search_path.extend(here.search_path.iter().cloned());
-        let inner = Here {
-            rescuable: here.rescuable,
-            parameters: include.parameters,
-            search_path,
-        };
-        let after = self.items(&items, hosts.clone(), inner).await;
-        walked
-            .ok
-            .retain(|host| !hosts.contains(host) || after.ok.contains(host));
-        walked.failed.extend(after.failed);
-    }
-}
-
-/// `apply:` of an include: keywords for every task of the file.
-fn apply(parent: &mut Keywords, apply: Option<&Map<String, Value>>) {
-    for (key, value) in apply.into_iter().flatten() {
-        let lazy = Lazy::Data(super::result::from_json(&value));
-        match key.as_str() {
-            "tags" => parent.tags.extend(match value {
-                Value::Array(tags) => tags
-                    .iter()
-                    .filter_map(|tag| tag.as_str().map(ToOwned::to_owned))
-                    .collect(),
-                Value::String(text) => text
-                    .split(',')
-                    .map(|tag| tag.trim().to_owned())
-                    .collect::<Vec<_>>(),
-                _ => Vec::new(),
-            }),
-            "become" => parent.become_ = Some(lazy),
-            "become_user" => parent.become_user = Some(lazy),
-            "ignore_errors" => parent.ignore_errors = Some(lazy),
-            "no_log" => parent.no_log = Some(lazy),
-            "delegate_to" => parent.delegate_to = Some(lazy),
-            "check_mode" => parent.check_mode = Some(lazy),
-            "environment" => parent.environment.push(lazy),
-            "when" => parent.when.extend(match value {
-                Value::Array(items) => items
-                    .iter()
-                    .filter_map(|item| Some(super::unit::condition(item.as_str()?)))
-                    .collect(),
-                Value::String(text) => vec![super::unit::condition(text)],
-                Value::Bool(value) => vec![crate::template::Condition::Bool(*value)],
-                _ => Vec::new(),
-            }),
-            "vars" => {
-                if let Some(vars) = value.as_object() {
-                    let vars: Vars = vars
-                        .iter()
-                        .map(|(name, value)| {
-                            (
-                                Arc::from(name.as_str()),
-                                Lazy::Data(super::result::from_json(&value)),
-                            )
-                        })
-                        .collect();
-                    parent.vars.push(Arc::new(vars));
-                }
-            }
-            _ => {}
-        }
     }
 }

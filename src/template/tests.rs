@@ -299,6 +299,31 @@ fn filters_of_ansible() {
             "b.tar.gz /a ['/a/b.tar', '.gz']",
         ),
         ("{{ ['/a', 'b', '/c', 'd'] | path_join }}", "/c/d"),
+        // Of one result: failed, succeeded, skipped, changed by itself and by an item, unreachable.
+        (
+            "{{ [{'failed': true} is failed, {'failed': true} is succeeded, {'skipped': true} is success, {'skipped': true} is skipped] }}",
+            "[True, False, True, True]",
+        ),
+        (
+            "{{ [{'changed': false} is changed, {'results': [{'changed': true}, {}]} is changed, {} is unreachable, {} is reachable] }}",
+            "[False, True, False, True]",
+        ),
+        (
+            "{{ ['1.10' is version('1.9', '>'), '4.16.10' is version('4.16.9', 'ge'), '1.0' is version('1.0.0'), '1.0-rc1' is version('1.0', '>'), '1.2' is version('1.2a', '<')] }}",
+            "[True, True, False, True, True]",
+        ),
+        (
+            "{{ ['1.0' is version('1.0.0', strict=true), '1.0.0-rc.1' is version('1.0.0', '<', version_type='semver'), '1.0.0.dev1' is version('1.0.0', '<', version_type='pep440')] }}",
+            "[True, True, True]",
+        ),
+        (
+            "{{ ['yes' is truthy, 'no' is truthy(convert_bool=true), '' is falsy, [1, 2] is contains(2), 'abc' is contains('bc'), {'a': 1} is contains('a')] }}",
+            "[True, False, True, True, True, True]",
+        ),
+        (
+            "{{ [[1] is subset([1, 2]), [1, 2] is superset([1]), [0, 1] is any, [0, 1] is all] }}",
+            "[True, True, True, False]",
+        ),
     ];
     for (text, expected) in cases {
         // A template file: Jinja's own escapes apply there.
@@ -317,6 +342,9 @@ fn filters_of_ansible() {
         "{{ 'x' | regex_replace('x', '\\\\1') }}",
         "{{ '{' | from_json }}",
         "{{ {} | combine({}, list_merge='x') }}",
+        "{{ '1.x' is version('1.2', '<') }}",
+        "{{ '1' is version('2', '~') }}",
+        "{{ 'x' is failed }}",
     ] {
         assert_eq!(
             render(text).unwrap_err().kind,

@@ -234,9 +234,16 @@ fn story(kubeconfig: &Path) {
     });
     // A watch begins at some moment: written again and again until it has seen it.
     let deadline = Instant::now() + Duration::from_mins(1);
+    let mut at = 0;
     let line = loop {
-        let at = format!("at={:?}", Instant::now()).replace([' ', ':', ',', '{', '}'], "");
-        run(&["annotate", "mc", "99-more", "--overwrite", &at]);
+        at += 1;
+        run(&[
+            "annotate",
+            "mc",
+            "99-more",
+            "--overwrite",
+            &format!("at={at}"),
+        ]);
         if let Ok(line) = seen.try_recv() {
             break line;
         }

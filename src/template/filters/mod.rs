@@ -1,9 +1,10 @@
-//! Ansible's filters. In: values; out: values. Grouped by what they work on; each group adds itself to the engine.
+//! Ansible's filters and tests. In: values; out: values, or yes and no. Grouped by what they work on; each group adds itself to the engine.
 
 mod collections;
 mod encodings;
 mod paths;
 mod regexes;
+mod results;
 
 use minijinja::{Environment, Error, ErrorKind};
 
@@ -12,6 +13,7 @@ pub(super) fn add_to(env: &mut Environment<'static>) {
     encodings::add_to(env);
     paths::add_to(env);
     regexes::add_to(env);
+    results::add_to(env);
 }
 
 /// A filter's own failure, in its own words.

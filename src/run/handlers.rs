@@ -1,0 +1,83 @@
+//! Handlers of a play. In: names that tasks notify. Out: the handlers that run at the next flush, in the order of their
+//! definition.
+
+use std::sync::Arc;
+
+use super::play::PlayRun;
+use super::walk::Here;
+use crate::playbook::Task;
+
+impl PlayRun {
+    /// Names that were notified become handlers to run, in the order of their definition.
+    pub(super) fn notify(&self, host: &Arc<str>, names: &[String]) {
+        for name in names {
+            let found: Vec<usize> = self
+                .play
+                .handlers
+                .iter()
+                .enumerate()
+                .filter(|(_, handler)| answers(handler, name))
+                .map(|(at, _)| at)
+                .collect();
+            // Of several handlers with one name the first runs; of a topic all do.
+            let by_name = found
+                .iter()
+                .copied()
+                .find(|at| self.play.handlers[*at].plain_name().as_deref() == Some(name));
+            let chosen: Vec<usize> = match by_name {
+                Some(at) => found
+                    .iter()
+                    .copied()
+                    .filter(|other| {
+                        *other == at || self.play.handlers[*other].listen.contains(name)
+                    })
+                    .collect(),
+                None => found,
+            };
+            if chosen.is_empty() {
+                if let Ok(mut missing) = self.missing_handler.lock() {
+                    missing.get_or_insert_with(|| name.clone());
+                }
+                self.end(false);
+            }
+            if let Ok(mut notified) = self.notified.lock() {
+                notified.entry(Arc::clone(host)).or_default().extend(chosen);
+            }
+        }
+    }
+
+    /// Runs notified handlers; returns the hosts that are still well.
+    pub(super) async fn flush_handlers(self: &Arc<Self>, hosts: Vec<Arc<str>>) -> Vec<Arc<str>> {
+        let mut alive = hosts;
+        let mut extra: Vec<Arc<str>> = Vec::new();
+        if self.play.force_handlers {
+            extra = self.failed_hosts();
+        }
+        for (at, handler) in self.play.handlers.iter().enumerate() {
+            let take = |host: &Arc<str>| {
+                self.notified.lock().is_ok_and(|mut notified| {
+                    notified
+                        .get_mut(host)
+                        .is_some_and(|handlers| handlers.shift_remove(&at))
+                })
+            };
+            let chosen: Vec<Arc<str>> = alive
+                .iter()
+                .chain(&extra)
+                .filter(|host| take(host))
+                .cloned()
+                .collect();
+            if chosen.is_empty() {
+                continue;
+            }
+            let after = self.task(handler, chosen.clone(), &Here::default()).await;
+            alive.retain(|host| !chosen.contains(host) || after.ok.contains(host));
+        }
+        alive
+    }
+}
+
+fn answers(handler: &Task, name: &str) -> bool {
+    handler.plain_name().as_deref() == Some(name)
+        || handler.listen.iter().any(|topic| topic == name)
+}
