@@ -33,6 +33,24 @@ pub struct Touches {
     pub reboot: bool,
 }
 
+impl Touches {
+    /// Looks only.
+    pub const NOTHING: Self = Self {
+        machine: false,
+        registry: false,
+        cluster: false,
+        nodes: false,
+        reboot: false,
+    };
+    /// Writes what makes nodes reboot.
+    pub const REBOOTS: Self = Self {
+        cluster: true,
+        nodes: true,
+        reboot: true,
+        ..Self::NOTHING
+    };
+}
+
 /// A file on the controller that an argument names. The engine finds it by Ansible's search order
 /// (role folder, the task's folder, the playbook's folder) and hands the module what it asks for.
 #[derive(Debug, Clone, Copy)]
@@ -175,7 +193,7 @@ pub struct ModuleInfo {
     pub touches: Touches,
     pub free_form: Option<String>,
     pub files: Vec<FileArgument>,
-    /// JSON schema (draft 2020-12) of the arguments.
+    /// JSON schema (draft 2020-12) of the arguments that a task may write.
     pub schema: Value,
 }
 
@@ -207,6 +225,8 @@ pub trait DynModule: Send + Sync {
 struct Native<M> {
     module: M,
     info: ModuleInfo,
+    /// Of all arguments: also those that only the engine fills in.
+    schema: Value,
 }
 
 /// Hides the types of a native module.
@@ -215,6 +235,14 @@ pub fn erase<M: Module>(module: M) -> Arc<dyn DynModule> {
     if M::ANSIBLE_BUILTIN {
         aliases.push(format!("ansible.builtin.{}", M::NAME));
         aliases.push(format!("ansible.legacy.{}", M::NAME));
+    }
+    let schema = schemars::schema_for!(M::Args).to_value();
+    let mut written = schema.clone();
+    if let Some(properties) = written["properties"].as_object_mut() {
+        let filled_in = M::FILES.iter().filter_map(|file| file.content);
+        filled_in.for_each(|name| {
+            properties.shift_remove(name);
+        });
     }
     let info = ModuleInfo {
         name: M::NAME.to_owned(),
@@ -225,14 +253,18 @@ pub fn erase<M: Module>(module: M) -> Arc<dyn DynModule> {
         touches: M::TOUCHES,
         free_form: M::FREE_FORM.map(ToOwned::to_owned),
         files: M::FILES.to_vec(),
-        schema: schemars::schema_for!(M::Args).to_value(),
+        schema: written,
     };
-    Arc::new(Native { module, info })
+    Arc::new(Native {
+        module,
+        info,
+        schema,
+    })
 }
 
 impl<M: Module> Native<M> {
     fn parse(&self, args: &Map<String, Value>) -> Result<M::Args, ModuleError> {
-        crate::core::arguments::parse::<M::Args>(M::NAME, &self.info.schema, args)
+        crate::core::arguments::parse::<M::Args>(M::NAME, &self.schema, args)
     }
 }
 

@@ -59,13 +59,6 @@ const SUPPORTS: Supports = Supports {
     check: true,
     diff: false,
 };
-const TOUCHES: Touches = Touches {
-    machine: true,
-    registry: false,
-    cluster: false,
-    nodes: false,
-    reboot: false,
-};
 
 impl Args {
     fn words(&self, name: &str) -> Result<Vec<String>, ModuleError> {
@@ -214,7 +207,7 @@ impl Module for Command {
     const SUMMARY: &'static str = "Runs a program on the host, without a shell";
     const EXAMPLES: &'static str = "- command: rpm-ostree status --json\n  register: status\n  changed_when: false\n- command:\n    argv: [mkdir, /srv/data]\n    creates: /srv/data\n";
     const SUPPORTS: Supports = SUPPORTS;
-    const TOUCHES: Touches = TOUCHES;
+    const TOUCHES: Touches = super::MACHINE;
     const ANSIBLE_BUILTIN: bool = true;
     const FREE_FORM: Option<&'static str> = Some("cmd");
 
@@ -304,7 +297,7 @@ impl Module for Shell {
     const EXAMPLES: &'static str =
         "- shell: journalctl -b | grep -c error\n  register: errors\n  changed_when: false\n";
     const SUPPORTS: Supports = SUPPORTS;
-    const TOUCHES: Touches = TOUCHES;
+    const TOUCHES: Touches = super::MACHINE;
     const ANSIBLE_BUILTIN: bool = true;
     const FREE_FORM: Option<&'static str> = Some("cmd");
 
@@ -331,7 +324,7 @@ impl Module for Raw {
         "Runs a line through a shell on the host; the same as `shell`, since no module needs more";
     const EXAMPLES: &'static str = "- raw: uname -r\n";
     const SUPPORTS: Supports = SUPPORTS;
-    const TOUCHES: Touches = TOUCHES;
+    const TOUCHES: Touches = super::MACHINE;
     const ANSIBLE_BUILTIN: bool = true;
     const FREE_FORM: Option<&'static str> = Some("cmd");
 

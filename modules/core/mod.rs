@@ -22,10 +22,7 @@ use crate::contract::{DynModule, Touches, erase};
 /// What all of them reach: a machine, and nothing besides.
 const MACHINE: Touches = Touches {
     machine: true,
-    registry: false,
-    cluster: false,
-    nodes: false,
-    reboot: false,
+    ..Touches::NOTHING
 };
 
 /// Every module of this folder.

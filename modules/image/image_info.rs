@@ -30,13 +30,7 @@ impl Module for Info {
         check: true,
         diff: false,
     };
-    const TOUCHES: Touches = Touches {
-        machine: false,
-        registry: false,
-        cluster: false,
-        nodes: false,
-        reboot: false,
-    };
+    const TOUCHES: Touches = Touches::NOTHING;
 
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<()>, ModuleError> {
         let image: ImageRef = args

@@ -220,11 +220,8 @@ impl Module for LayeredImage {
         diff: true,
     };
     const TOUCHES: Touches = Touches {
-        machine: false,
         registry: true,
-        cluster: false,
-        nodes: false,
-        reboot: false,
+        ..Touches::NOTHING
     };
     const FILES: &'static [FileArgument] = &[FileArgument {
         argument: "containerfile",

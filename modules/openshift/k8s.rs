@@ -275,11 +275,8 @@ impl Module for K8s {
         diff: true,
     };
     const TOUCHES: Touches = Touches {
-        machine: false,
-        registry: false,
         cluster: true,
-        nodes: false,
-        reboot: false,
+        ..Touches::NOTHING
     };
     const ALIASES: &'static [&'static str] = &["kubernetes.core.k8s", "community.kubernetes.k8s"];
     const FILES: &'static [FileArgument] = &[

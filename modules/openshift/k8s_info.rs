@@ -75,13 +75,7 @@ impl Module for K8sInfo {
         check: true,
         diff: false,
     };
-    const TOUCHES: Touches = Touches {
-        machine: false,
-        registry: false,
-        cluster: false,
-        nodes: false,
-        reboot: false,
-    };
+    const TOUCHES: Touches = Touches::NOTHING;
     const ALIASES: &'static [&'static str] =
         &["kubernetes.core.k8s_info", "community.kubernetes.k8s_info"];
 

@@ -180,13 +180,7 @@ impl Module for MachineConfig {
         check: true,
         diff: true,
     };
-    const TOUCHES: Touches = Touches {
-        machine: false,
-        registry: false,
-        cluster: true,
-        nodes: true,
-        reboot: true,
-    };
+    const TOUCHES: Touches = Touches::REBOOTS;
 
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<Work>, ModuleError> {
         let cluster = args.cluster(platform).await?;

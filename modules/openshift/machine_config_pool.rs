@@ -354,13 +354,7 @@ impl Module for MachineConfigPool {
         check: true,
         diff: true,
     };
-    const TOUCHES: Touches = Touches {
-        machine: false,
-        registry: false,
-        cluster: true,
-        nodes: true,
-        reboot: true,
-    };
+    const TOUCHES: Touches = Touches::REBOOTS;
 
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<Plan>, ModuleError> {
         args.check()?;

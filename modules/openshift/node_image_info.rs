@@ -49,13 +49,7 @@ impl Module for NodeImageInfo {
         check: true,
         diff: false,
     };
-    const TOUCHES: Touches = Touches {
-        machine: false,
-        registry: false,
-        cluster: false,
-        nodes: false,
-        reboot: false,
-    };
+    const TOUCHES: Touches = Touches::NOTHING;
 
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<()>, ModuleError> {
         let cluster = platform

@@ -81,13 +81,7 @@ impl Module for LayerPreflight {
         check: true,
         diff: false,
     };
-    const TOUCHES: Touches = Touches {
-        machine: false,
-        registry: false,
-        cluster: false,
-        nodes: false,
-        reboot: false,
-    };
+    const TOUCHES: Touches = Touches::NOTHING;
 
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<()>, ModuleError> {
         if let Some(wrong) = args
@@ -273,7 +267,12 @@ impl Plan {
         }
         let count = self.reboots.len();
         let mut text = format!(
-            "MachineConfig {} will reboot {count} {} of pool {}, {} at a time: {}",
+            "{}MachineConfig {} will reboot {count} {} of pool {}, {} at a time: {}",
+            if args.image.is_some() {
+                ""
+            } else {
+                "removing "
+            },
             args.name,
             if count == 1 { "node" } else { "nodes" },
             args.pool,
@@ -285,7 +284,7 @@ impl Plan {
         }
         for (pool, nodes) in &self.inherited {
             text.push_str(&format!(
-                "; pool {pool} takes the image over, too ({} {})",
+                "; pool {pool} follows, too ({} {})",
                 nodes.len(),
                 if nodes.len() == 1 { "node" } else { "nodes" }
             ));

@@ -161,11 +161,9 @@ impl Module for Rollout {
         diff: false,
     };
     const TOUCHES: Touches = Touches {
-        machine: false,
-        registry: false,
         cluster: true,
         nodes: true,
-        reboot: false,
+        ..Touches::NOTHING
     };
 
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<Work>, ModuleError> {

@@ -75,6 +75,12 @@ pub fn schema(catalogue: &Catalogue) -> Value {
 fn arguments(schema: &Value, summary: &str, is_free: bool) -> Value {
     let mut own = schema.clone();
     if let Some(properties) = own.get_mut("properties").and_then(Value::as_object_mut) {
+        // The other names of arguments.
+        let others: Vec<(String, Value)> = layerplay_modules::core::arguments::aliases(properties)
+            .into_iter()
+            .filter_map(|(other, own)| Some((other.to_owned(), properties.get(own)?.clone())))
+            .collect();
+        properties.extend(others);
         for property in properties.values_mut() {
             let meaning = property.get("description").cloned();
             let plain = property.take();
@@ -83,20 +89,6 @@ fn arguments(schema: &Value, summary: &str, is_free: bool) -> Value {
                 property["description"] = meaning;
             }
         }
-    }
-    // The other names of arguments.
-    let others: Vec<(String, Value)> = own["properties"]
-        .as_object()
-        .into_iter()
-        .flat_map(|properties| {
-            layerplay_modules::core::arguments::aliases(properties)
-                .into_iter()
-                .filter_map(|(other, own)| Some((other.to_owned(), properties.get(own)?.clone())))
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    if let Some(properties) = own.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.extend(others);
     }
     // Definitions of a module's own types are referred to from inside of it.
     let definitions = own.as_object_mut().and_then(|own| own.remove("$defs"));

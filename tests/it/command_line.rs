@@ -57,7 +57,13 @@ fn init_writes_a_project_once_and_never_over_one() {
             .collect();
         assert!(problems.is_empty(), "{playbook}: {problems:?}");
     }
+    // Other names of arguments are arguments; what only the engine fills in is none.
+    let other: serde_json::Value =
+        serde_yaml::from_str("[{hosts: all, tasks: [{copy: {src: a, dest: b, thirsty: true}}]}]")
+            .unwrap();
+    assert!(validator.is_valid(&other));
     for wrong in [
+        "[{hosts: all, tasks: [{copy: {src: a, dest: b, opened: x}}]}]",
         "[{hosts: all, taks: []}]",
         "[{hosts: all, tasks: [{aply_layer: {pool: worker}}]}]",
         "[{hosts: all, tasks: [{apply_layer: {pol: worker}}]}]",

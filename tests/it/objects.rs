@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -12,13 +11,11 @@ use kube::Client;
 use kube::api::{
     Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
 };
-use layerplay::lab::cluster::{Access, Machines, Pace, Plan, seed, start_controllers, start_nodes};
-use layerplay::lab::registry::{self, release};
-use layerplay::lab::{FromRegistry, Lab, nodes};
+use layerplay::lab::Lab;
+use layerplay::lab::cluster::Pace;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
-use crate::support::control_plane::{ControlPlane, ExecAnswer};
+use crate::support::real_cluster::RealCluster;
 
 /// What a run said: its exit code and its events.
 pub(crate) struct Said {
@@ -450,40 +447,9 @@ async fn on_the_labs_api() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_real_api_server() {
-    let registry = Arc::new(registry::start(registry::Options::default()).await.unwrap());
-    let spec = release::ReleaseSpec {
-        version: "4.18.9".to_owned(),
-        architecture: "amd64".to_owned(),
-    };
-    let published = release::publish(&registry, &spec).unwrap();
-    let plan = Plan {
-        name: "real".to_owned(),
-        version: spec.version.clone(),
-        release_image: published.release_image.clone(),
-        os_image: published.os_image.clone(),
-        nodes: nodes(1, 3),
-    };
-    let pulls = Box::new(FromRegistry(Arc::clone(&registry)));
-    let machines = Arc::new(Machines::new(
-        "real",
-        &plan.node_names(),
-        &plan.os_image,
-        pulls,
-    ));
-    // Nothing in this story runs commands on nodes.
-    let control_plane = ControlPlane::start(|request| ExecAnswer {
-        stdout: String::new(),
-        stderr: format!("nothing runs in {}", request.pod),
-        code: 1,
-    })
-    .await;
+    let cluster = RealCluster::start().await;
+    let control_plane = &cluster.control_plane;
     let other = control_plane.admin().await;
-    let access = Access::new(other.clone());
-    seed(&access, &plan, &machines).await.unwrap();
-    let stop = CancellationToken::new();
-    start_controllers(&access, Pace::fast(), &stop);
-    start_nodes(&access, &machines, Pace::fast(), &stop);
-    control_plane.grant().await;
     allow(&other, &control_plane.layerplay().await).await;
     let kubeconfig = std::fs::read_to_string(control_plane.layerplay_kubeconfig()).unwrap();
     let reached = Reached::at(other, &kubeconfig);
@@ -515,7 +481,6 @@ async fn on_a_real_api_server() {
         "{}",
         said.text
     );
-    stop.cancel();
 }
 
 /// The rights on what this story writes besides pools and nodes, and no others.

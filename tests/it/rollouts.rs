@@ -3,15 +3,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
-use layerplay::lab::cluster::{Access, Machines, Pace, Plan, seed, start_controllers, start_nodes};
-use layerplay::lab::registry::{self, release};
-use layerplay::lab::{FromRegistry, Lab, nodes};
+use layerplay::lab::Lab;
+use layerplay::lab::cluster::Pace;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
-use crate::support::control_plane::{ControlPlane, ExecAnswer, ExecRequest};
+use crate::support::real_cluster::RealCluster;
 
 /// What a run said: its exit code and its events.
 struct Said {
@@ -216,86 +213,20 @@ async fn on_the_labs_api() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_real_api_server() {
-    let registry = Arc::new(registry::start(registry::Options::default()).await.unwrap());
-    let spec = release::ReleaseSpec {
-        version: "4.18.9".to_owned(),
-        architecture: "amd64".to_owned(),
-    };
-    let published = release::publish(&registry, &spec).unwrap();
-    let plan = Plan {
-        name: "real".to_owned(),
-        version: spec.version.clone(),
-        release_image: published.release_image.clone(),
-        os_image: published.os_image.clone(),
-        nodes: nodes(1, 3),
-    };
-    let pulls = Box::new(FromRegistry(Arc::clone(&registry)));
-    let machines = Arc::new(Machines::new(
-        "real",
-        &plan.node_names(),
-        &plan.os_image,
-        pulls,
-    ));
-    let seen = Arc::clone(&machines);
-    let names = plan.node_names();
-    let control_plane = ControlPlane::start(move |request| answer(&seen, &names, &request)).await;
-    control_plane.grant().await;
-    let access = Access::new(control_plane.admin().await);
-    seed(&access, &plan, &machines).await.unwrap();
-    let port = json!({"status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": control_plane.kubelet_port()}}}});
-    let nodes: kube::Api<k8s_openapi::api::core::v1::Node> =
-        kube::Api::all(control_plane.admin().await);
-    for name in plan.node_names() {
-        nodes
-            .patch_status(
-                &name,
-                &kube::api::PatchParams::default(),
-                &kube::api::Patch::Merge(&port),
-            )
-            .await
-            .unwrap();
-    }
-    let stop = CancellationToken::new();
-    start_controllers(&access, Pace::fast(), &stop);
-    start_nodes(&access, &machines, Pace::fast(), &stop);
+    let cluster = RealCluster::start().await;
     let dir = tempfile::tempdir().unwrap();
     let inventory = dir.path().join("inventory.yml");
     std::fs::write(
         &inventory,
-        inventory_text(control_plane.layerplay_kubeconfig(), &registry.address()),
+        inventory_text(
+            cluster.control_plane.layerplay_kubeconfig(),
+            &cluster.registry.address(),
+        ),
     )
     .unwrap();
     story(&Reached { dir, inventory }).await;
-    stop.cancel();
 }
 
 fn inventory_text(kubeconfig: &Path, registry: &str) -> String {
     json!({"staging": {"hosts": {"real": {"kubeconfig": kubeconfig}}}, "all": {"vars": {"ansible_connection": "cluster", "registry": format!("{registry}/os-layers")}}}).to_string()
-}
-
-/// What a container on a node says: daemon pods and debug pods are named after their node.
-fn answer(machines: &Machines, nodes: &[String], request: &ExecRequest) -> ExecAnswer {
-    let pod = request
-        .pod
-        .strip_prefix("machine-config-daemon-")
-        .or(request.pod.strip_suffix("-debug"))
-        .unwrap_or(&request.pod);
-    let node = nodes.iter().find(|node| *node == pod);
-    match node.map(|node| machines.run(node, &request.command)) {
-        Some(Ok((stdout, stderr, code))) => ExecAnswer {
-            stdout,
-            stderr,
-            code,
-        },
-        Some(Err(problem)) => ExecAnswer {
-            stdout: String::new(),
-            stderr: problem,
-            code: 1,
-        },
-        None => ExecAnswer {
-            stdout: String::new(),
-            stderr: format!("no node of pod {}", request.pod),
-            code: 1,
-        },
-    }
 }

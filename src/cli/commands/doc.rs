@@ -98,7 +98,16 @@ fn page(info: &ModuleInfo) -> String {
                 None | Some(Value::Null) => String::new(),
                 Some(default) => format!(", default {default}"),
             };
-            page.push_str(&format!("  {name} ({kind}{must}{default})\n"));
+            let others: Vec<&str> = schema["x-aliases"]
+                .as_array()
+                .map(|names| names.iter().filter_map(Value::as_str).collect())
+                .unwrap_or_default();
+            let also = if others.is_empty() {
+                String::new()
+            } else {
+                format!(", also {}", others.join(", "))
+            };
+            page.push_str(&format!("  {name} ({kind}{must}{default}{also})\n"));
             for line in schema["description"].as_str().unwrap_or_default().lines() {
                 page.push_str(&format!("      {line}\n"));
             }

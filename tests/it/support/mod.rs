@@ -1,3 +1,4 @@
 //! What several subjects need: the real parts, started for a test and ended with it.
 
 pub(crate) mod control_plane;
+pub(crate) mod real_cluster;
