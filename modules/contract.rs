@@ -60,7 +60,8 @@ pub struct FileArgument {
     /// The folder searched beside the playbook and in roles: `files`, `templates`.
     pub folder: &'static str,
     pub render: Render,
-    /// The argument that receives the rendered text; the naming argument then receives the absolute path.
+    /// The argument that receives the rendered text; the naming argument then receives the absolute path. With
+    /// `x-filled-in` in its schema it is no argument that a task may write.
     pub content: Option<&'static str>,
 }
 
@@ -239,10 +240,7 @@ pub fn erase<M: Module>(module: M) -> Arc<dyn DynModule> {
     let schema = schemars::schema_for!(M::Args).to_value();
     let mut written = schema.clone();
     if let Some(properties) = written["properties"].as_object_mut() {
-        let filled_in = M::FILES.iter().filter_map(|file| file.content);
-        filled_in.for_each(|name| {
-            properties.shift_remove(name);
-        });
+        properties.retain(|_, property| property["x-filled-in"] != true);
     }
     let info = ModuleInfo {
         name: M::NAME.to_owned(),

@@ -62,6 +62,7 @@ pub struct Args {
     #[serde(default = "yes")]
     decrypt: bool,
     /// The text of a `src` that is a vault; the engine fills it in.
+    #[schemars(extend("x-filled-in" = true))]
     #[serde(default)]
     opened: Option<String>,
     /// Not supported; an error, with the command to use instead.

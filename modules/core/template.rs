@@ -22,6 +22,7 @@ pub struct Args {
     /// The file, on the host. A folder gets a file called as the template is.
     dest: String,
     /// The rendered text; the engine fills it in.
+    #[schemars(extend("x-filled-in" = true))]
     #[serde(default)]
     content: Option<String>,
     /// Owner, by name or number.

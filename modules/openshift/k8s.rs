@@ -37,10 +37,12 @@ pub struct Args {
     /// A file on this machine that holds the objects, as YAML or JSON; rendered as a template when its name ends in `.j2`.
     src: Option<String>,
     /// Text of `src`: filled in by layerplay.
+    #[schemars(extend("x-filled-in" = true))]
     src_text: Option<String>,
     /// A template on this machine that gives the objects, by its path. One file: several are several tasks, or a `loop`.
     template: Option<Value>,
     /// Text of `template`: filled in by layerplay.
+    #[schemars(extend("x-filled-in" = true))]
     template_text: Option<String>,
     /// Kind of the object where the definition does not say: `ConfigMap`, also `configmaps` or `cm`.
     kind: Option<String>,

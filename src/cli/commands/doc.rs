@@ -88,7 +88,7 @@ fn page(info: &ModuleInfo) -> String {
     {
         page.push_str("\narguments\n");
         for (name, schema) in properties {
-            let kind = kind(schema);
+            let kind = kind(schema, &info.schema["$defs"]);
             let must = if required.contains(&name.as_str()) {
                 ", required"
             } else {
@@ -122,16 +122,42 @@ fn page(info: &ModuleInfo) -> String {
     page.trim_end().to_owned()
 }
 
-/// The type of an argument in one or a few words.
-fn kind(schema: &Value) -> String {
+/// The type of an argument in one or a few words, or its choices.
+fn kind(schema: &Value, definitions: &Value) -> String {
+    let named = |kinds: &[Value]| -> Vec<String> {
+        let kinds = kinds.iter().filter_map(Value::as_str);
+        kinds
+            .filter(|kind| *kind != "null")
+            .map(ToOwned::to_owned)
+            .collect()
+    };
+    if let Some(name) = schema["$ref"]
+        .as_str()
+        .and_then(|name| name.strip_prefix("#/$defs/"))
+    {
+        return kind(&definitions[name], definitions);
+    }
+    if let Some(choices) = schema["enum"].as_array() {
+        return named(choices).join(" or ");
+    }
+    if let Some(choice) = schema["const"].as_str() {
+        return choice.to_owned();
+    }
+    for several in ["anyOf", "oneOf"] {
+        if let Some(schemas) = schema[several].as_array() {
+            let mut kinds: Vec<String> = Vec::new();
+            for schema in schemas.iter().filter(|schema| schema["type"] != "null") {
+                let kind = kind(schema, definitions);
+                if !kinds.contains(&kind) {
+                    kinds.push(kind);
+                }
+            }
+            return kinds.join(" or ");
+        }
+    }
     match &schema["type"] {
         Value::String(kind) => kind.clone(),
-        Value::Array(kinds) => kinds
-            .iter()
-            .filter_map(Value::as_str)
-            .filter(|kind| *kind != "null")
-            .collect::<Vec<_>>()
-            .join(" or "),
+        Value::Array(kinds) => named(kinds).join(" or "),
         _ => "any".to_owned(),
     }
 }
