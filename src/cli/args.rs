@@ -93,8 +93,9 @@ pub struct RunArgs {
     /// More detail; up to four times.
     #[arg(short, action = ArgAction::Count)]
     pub verbose: u8,
-    #[arg(long, value_enum, default_value = "pretty", env = "LAYERPLAY_FORMAT")]
-    pub format: Format,
+    /// `pretty` on a terminal by default, else `ansible`.
+    #[arg(long, value_enum, env = "LAYERPLAY_FORMAT")]
+    pub format: Option<Format>,
 }
 
 #[derive(Debug, Args)]

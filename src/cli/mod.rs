@@ -3,6 +3,7 @@
 mod args;
 pub mod exit;
 mod printer;
+mod prompter;
 
 mod commands {
     pub(super) mod check;

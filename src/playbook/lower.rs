@@ -77,10 +77,6 @@ pub fn lower_included(
     (items, lowering.problems)
 }
 
-fn is_yes(text: &str) -> bool {
-    matches!(text, "true" | "yes" | "on" | "True")
-}
-
 /// Keywords of plays that would be silently wrong if they were left out.
 fn unsupported(word: &str, value: &Node) -> Option<&'static str> {
     let is_empty = value.is_null() || value.as_sequence().is_some_and(<[Node]>::is_empty);
@@ -210,7 +206,9 @@ impl Lowering<'_> {
                 || (INHERITED.contains(&word) && own.take(word, value, &mut self.problems));
             if let Some(what) = unsupported(word, value) {
                 self.error(Code::UNKNOWN_KEYWORD, &key.span, what);
-            } else if word == "gather_facts" && value.as_str().is_some_and(is_yes) {
+            } else if word == "gather_facts"
+                && value.as_str().and_then(keywords::yes_or_no) == Some(true)
+            {
                 self.problems.push(
                     Diagnostic::warning(Code::UNKNOWN_KEYWORD, "facts are not gathered")
                         .at(&key.span, "")
@@ -252,7 +250,10 @@ impl Lowering<'_> {
         for item in section("handlers", true) {
             flatten(item, &mut handlers);
         }
-        let flag = |key: &str| mapping.get(key).and_then(Node::as_str).map(is_yes);
+        let flag = |key: &str| {
+            let text = mapping.get(key).and_then(Node::as_str);
+            text.and_then(keywords::yes_or_no)
+        };
         Some(Play {
             name: mapping
                 .get("name")

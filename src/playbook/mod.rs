@@ -30,7 +30,7 @@ use crate::template::{Condition, Lazy};
 pub use action::{Arguments, parse_words};
 pub use builtin::Builtin;
 pub use catalogue::{Catalogue, Kind};
-pub use keywords::Keywords;
+pub use keywords::{Keywords, yes_or_no};
 pub use lower::{lower, lower_included, lower_tasks};
 pub use module::{OptionSpec, OptionType, YamlModule};
 pub use schema::schema;
@@ -106,6 +106,8 @@ pub struct Task {
     pub kind: Kind,
     pub args: Arguments,
     pub keywords: Keywords,
+    /// Of an include: the keywords of what is around it, which its file's tasks inherit; its own are its own.
+    pub around: Option<Arc<Keywords>>,
     /// The task's own `vars`, which are also in its keywords: the parameters of an include.
     pub vars: Option<Arc<Vars>>,
     pub looping: Option<Loop>,

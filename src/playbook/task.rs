@@ -197,10 +197,12 @@ impl Lowering<'_> {
             dir: folder(&entry.span),
             action: name,
             action_span: name_node.span.clone(),
-            kind,
             args,
             looping: self.looping(mapping),
             vars: own.vars.last().cloned(),
+            around: matches!(kind, Kind::Builtin(Builtin::IncludeTasks))
+                .then(|| Arc::new(parent.clone())),
+            kind,
             keywords: own.under(parent),
             register,
             changed_when: condition("changed_when"),

@@ -48,12 +48,12 @@ pub fn judge(after: &str, before: Option<&StageRecord>, digest: &str, proofs: &[
             .iter()
             .filter(|proof| proof.cluster == *host && proof.stage.as_deref() == Some(after))
             .collect();
-        let Some(last) = own.last() else {
+        if own.is_empty() {
             return held(
                 format!("`{host}` of stage `{after}` has proven nothing"),
                 "the stage must end with `apply_layer`, `rollout` or `verify_layer` on every host",
             );
-        };
+        }
         // Of each pool the latest proof counts.
         let mut pools: Vec<&Proof> = Vec::new();
         for proof in own.iter().rev() {
@@ -65,7 +65,7 @@ pub fn judge(after: &str, before: Option<&StageRecord>, digest: &str, proofs: &[
             return held(
                 format!(
                     "pool `{}` of `{host}` proved {}, and this stage would apply {digest}",
-                    other.pool, last.digest
+                    other.pool, other.digest
                 ),
                 "production takes byte for byte what the stage before proved: give both the same digest",
             );
@@ -131,9 +131,12 @@ mod tests {
             proof("a", "worker", "d1"),
             proof("b", "worker", "d1"),
         ];
-        assert!(
-            !is_open(Some(&both), "d1", &mixed),
-            "a pool with another digest"
+        let Gate::Held { reason, .. } = judge("np", Some(&both), "d1", &mixed) else {
+            panic!("a pool with another digest");
+        };
+        assert_eq!(
+            reason,
+            "pool `canary` of `a` proved d0, and this stage would apply d1"
         );
         let mended = [mixed.as_slice(), &[proof("a", "canary", "d1")]].concat();
         assert!(

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::result::{Done, to_json};
 use super::{Become, Run, Wanted, builtin, gate, nested};
 use crate::event::{EventKind, TaskRef};
-use crate::playbook::{Kind, Task};
+use crate::playbook::{Kind, Task, yes_or_no};
 use crate::source::Span;
 use crate::template::{Lazy, Scope, Templar, TemplateError, TemplateText};
 use crate::vars::TaskScope;
@@ -126,12 +126,16 @@ impl Unit {
     }
 
     pub(super) fn flag(&self, lazy: Option<&Lazy>) -> Result<Option<bool>, Problem> {
-        Ok(self.keyword(lazy)?.map(|value| {
-            matches!(
-                value.to_string().to_lowercase().as_str(),
-                "true" | "yes" | "on" | "1" | "y" | "t"
-            )
-        }))
+        let Some(value) = self.keyword(lazy)? else {
+            return Ok(None);
+        };
+        let text = value.to_string();
+        match yes_or_no(&text) {
+            Some(flag) => Ok(Some(flag)),
+            None => Err(Problem::Text(format!(
+                "The value '{text}' is not a valid boolean."
+            ))),
+        }
     }
 
     pub(super) fn text(&self, lazy: Option<&Lazy>) -> Result<Option<String>, Problem> {

@@ -7,10 +7,11 @@ use minijinja::Value as TemplateValue;
 use serde_json::{Map, Value, json};
 
 use super::attempt::Unit;
+use super::pause;
 use super::result::{Done, Request, map, to_json};
 use super::unit::condition;
 use crate::diagnostic::{Diagnostics, draw};
-use crate::playbook::Builtin;
+use crate::playbook::{Builtin, yes_or_no};
 use crate::template::{Condition, Lazy, TemplateErrorKind, TemplateText};
 use crate::vars::{Vars, is_reserved, load_path};
 
@@ -22,21 +23,25 @@ pub(super) async fn run(unit: &Unit, action: Builtin, arguments: Map<String, Val
     match action {
         Builtin::Debug => debug(unit, &arguments),
         Builtin::Assert => assert(unit, &arguments),
-        Builtin::Fail => Done::failed(
-            text(&arguments, "msg").unwrap_or_else(|| "Failed as requested from task".to_owned()),
-        ),
+        Builtin::Fail => Done {
+            failed: true,
+            result: map(json!({
+                "msg": arguments.get("msg").cloned().unwrap_or_else(|| json!("Failed as requested from task")),
+            })),
+            ..Done::default()
+        },
         Builtin::SetFact => set_fact(unit, arguments),
         Builtin::IncludeVars => include_vars(unit, &arguments),
         Builtin::IncludeTasks | Builtin::ImportTasks => include_tasks(unit, &arguments),
         Builtin::Meta => meta(unit),
         Builtin::AddHost => add_host(unit, &arguments),
         Builtin::GroupBy => group_by(unit, &arguments),
-        Builtin::Pause => pause(unit, &arguments).await,
+        Builtin::Pause => pause::run(unit, &arguments).await,
     }
 }
 
 /// A text argument; numbers and booleans as they are written.
-fn text(arguments: &Map<String, Value>, name: &str) -> Option<String> {
+pub(super) fn text(arguments: &Map<String, Value>, name: &str) -> Option<String> {
     match arguments.get(name)? {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
@@ -145,8 +150,9 @@ fn assert(unit: &Unit, arguments: &Map<String, Value>) -> Done {
         .get("success_msg")
         .cloned()
         .unwrap_or_else(|| json!("All assertions passed"));
+    let quiet = text(arguments, "quiet").is_some_and(|text| yes_or_no(&text) == Some(true));
     Done {
-        shown: true,
+        shown: !quiet,
         ..Done::ok(json!({"msg": message}))
     }
 }
@@ -407,38 +413,6 @@ fn group_by(unit: &Unit, arguments: &Map<String, Value>) -> Done {
         changed,
         ..Done::ok(json!({"add_group": group, "parent_groups": parents}))
     }
-}
-
-async fn pause(unit: &Unit, arguments: &Map<String, Value>) -> Done {
-    let number = |name: &str, unit: f64| {
-        let text = text(arguments, name)?;
-        Some(
-            text.parse::<f64>()
-                .map(|value| value * unit)
-                .map_err(|_| format!("`{name}: {text}` is no number")),
-        )
-    };
-    let seconds = match number("seconds", 1.0).or_else(|| number("minutes", 60.0)) {
-        Some(Ok(seconds)) => Some(seconds.max(0.0)),
-        Some(Err(message)) => return Done::failed(message),
-        None => None,
-    };
-    let begun = std::time::Instant::now();
-    let mut done = Done::default();
-    match seconds {
-        Some(seconds) => unit.wait(seconds).await,
-        None => done
-            .warnings
-            .push("Not waiting for response to prompt as stdin is not interactive".to_owned()),
-    }
-    done.result = map(json!({"delta": begun.elapsed().as_secs(), "user_input": "", "echo": true}));
-    if let Some(seconds) = seconds {
-        done.result.insert(
-            "stdout".to_owned(),
-            json!(format!("Paused for {seconds} seconds")),
-        );
-    }
-    done
 }
 
 /// The items of `with_NAME`.

@@ -48,16 +48,7 @@ impl PlayRun {
             hosts: hosts.iter().map(ToString::to_string).collect(),
             item: include.item.clone(),
         });
-        // Conditions, tags and notifications of the include are its own; the rest flows into the file.
-        let mut parent = Keywords {
-            when: Vec::new(),
-            tags: Vec::new(),
-            notify: Vec::new(),
-            ..task.keywords.clone()
-        };
-        parent
-            .vars
-            .truncate(parent.vars.len() - usize::from(task.vars.is_some()));
+        let mut parent = task.around.as_deref().cloned().unwrap_or_default();
         apply(&mut parent, include.apply.as_ref());
         let read = crate::source::read(&include.file)
             .map_err(|problem| {

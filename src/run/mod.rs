@@ -4,6 +4,7 @@
 //! play       batches, sections, handlers, gates         walk     blocks: which hosts go where
 //! unit       one host, one task: loop, when, retries    attempt  arguments, connection, the module
 //! builtin    actions that need the language             nested   modules in YAML
+//! pause      the person at the terminal
 //! bus        everything leaves through here             result   what playbooks read
 //! handlers   what was notified                      include  files of tasks
 //! gate       what a stage may apply
@@ -16,6 +17,7 @@ mod gate;
 mod handlers;
 mod include;
 mod nested;
+mod pause;
 mod play;
 mod result;
 mod unit;
@@ -75,11 +77,19 @@ pub trait Connect: Send + Sync {
     async fn close(&self);
 }
 
+/// The person who may be asked: `pause` and its like.
+pub trait Ask: Send + Sync {
+    fn is_interactive(&self) -> bool;
+    /// Waits for one line; a question that was printed before. Blocks.
+    fn ask(&self, hidden: bool) -> std::io::Result<String>;
+}
+
 /// Everything that a run needs and shares.
 pub struct Run {
     pub world: Arc<World>,
     pub catalogue: Arc<Catalogue>,
     pub connect: Arc<dyn Connect>,
+    pub person: Arc<dyn Ask>,
     pub bus: Bus,
     pub secrets: Arc<Secrets>,
     pub cancel: CancellationToken,
@@ -126,6 +136,7 @@ impl Run {
         world: Arc<World>,
         catalogue: Arc<Catalogue>,
         connect: Arc<dyn Connect>,
+        person: Arc<dyn Ask>,
         sinks: Vec<Box<dyn event::Sink>>,
         secrets: Arc<Secrets>,
         cancel: CancellationToken,
@@ -136,6 +147,7 @@ impl Run {
             world,
             catalogue,
             connect,
+            person,
             bus: Bus::new(sinks),
             secrets,
             cancel,

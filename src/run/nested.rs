@@ -164,6 +164,17 @@ fn converted(
     }
 }
 
+/// A failure, and what failed while it was cleaned up after.
+fn both(mut first: Done, then: &Done) -> Done {
+    let message = |done: &Done| {
+        let message = done.result.get("msg").and_then(Value::as_str);
+        message.unwrap_or("failed").to_owned()
+    };
+    let text = format!("{}; then {}", message(&first), message(then));
+    first.result.insert("msg".to_owned(), json!(text));
+    first
+}
+
 /// The tasks of one call.
 struct Nested {
     unit: Unit,
@@ -188,7 +199,12 @@ impl Nested {
                             ended = self.items(&block.rescue).await;
                         }
                         let always = self.items(&block.always).await;
-                        ended.and(always)?;
+                        match (ended, always) {
+                            (Err(first), Err(then)) if !self.unit.run.cancel.is_cancelled() => {
+                                return Err(both(first, &then));
+                            }
+                            (ended, always) => ended.and(always)?,
+                        }
                     }
                 }
             }

@@ -32,6 +32,7 @@ pub(super) struct PlayRun {
     over: AtomicBool,
     play_over: AtomicBool,
     fatal: AtomicBool,
+    over_limit: AtomicBool,
     pub(super) missing_handler: Mutex<Option<String>>,
 }
 
@@ -200,11 +201,14 @@ async fn one(
     };
     let max_fail = match &play.max_fail_percentage {
         None => None,
-        Some(lazy) => evaluate(lazy)?
-            .to_string()
-            .trim_end_matches('%')
-            .parse()
-            .ok(),
+        Some(lazy) => {
+            let value = evaluate(lazy)?.to_string();
+            let percent = value.trim_end_matches('%').trim().parse::<f64>();
+            Some(percent.map_err(|_| {
+                let message = format!("`max_fail_percentage: {value}` is no number");
+                Stop::from(Diagnostic::error(Code::WRONG_SHAPE, message).at(&play.span, ""))
+            })?)
+        }
     };
     let groups = batches(&hosts, &sizes);
     let count = groups.len();
@@ -257,6 +261,7 @@ async fn one(
             over: AtomicBool::new(false),
             play_over: AtomicBool::new(false),
             fatal: AtomicBool::new(false),
+            over_limit: AtomicBool::new(false),
             missing_handler: Mutex::default(),
         };
         playing.load_vars_files()?;
@@ -282,7 +287,9 @@ async fn one(
         }
         let all_failed = !batch.is_empty() && batch.iter().all(|host| run.is_lost(host));
         if all_failed || playing.fatal.load(Ordering::Relaxed) {
-            run.bus.emit(EventKind::NoMoreHosts);
+            run.bus.emit(EventKind::NoMoreHosts {
+                over_limit: playing.over_limit.load(Ordering::Relaxed),
+            });
             return Ok(false);
         }
         if playing.play_over.load(Ordering::Relaxed) {
@@ -471,15 +478,11 @@ impl PlayRun {
         let percent = failed as f64 * 100.0 / self.order.len().max(1) as f64;
         let passed = self.max_fail.is_some_and(|most| percent > most);
         if passed {
+            self.over_limit.store(true, Ordering::Relaxed);
             self.make_fatal();
         }
         passed
     }
-}
-
-/// A keyword that is a plain yes.
-pub(super) fn constant(lazy: Option<&Lazy>) -> bool {
-    matches!(lazy, Some(Lazy::Data(value)) if matches!(value.to_string().to_lowercase().as_str(), "true" | "yes" | "on" | "1"))
 }
 
 pub(super) fn flag_of(unit: &Unit, lazy: Option<&Lazy>) -> bool {

@@ -30,7 +30,7 @@ const LONGEST_DELAY: f64 = 86_400.0;
 
 impl Unit {
     /// Runs the task for the host.
-    pub(super) async fn run(mut self, in_rescue: bool) -> Ended {
+    pub(super) async fn run(&mut self, in_rescue: bool) -> Ended {
         let begun = Instant::now();
         let no_log = self
             .flag(self.task.keywords.no_log.as_ref())
@@ -169,7 +169,9 @@ impl Unit {
                 .flag(self.task.keywords.ignore_errors.as_ref())
                 .unwrap_or(None)
                 .unwrap_or(false);
+            // Inside of a module in YAML the loop is a step of the task that a person wrote.
             if done.requests.is_empty()
+                && self.caller.is_none()
                 && !matches!(
                     self.task.kind,
                     crate::playbook::Kind::Builtin(crate::playbook::Builtin::IncludeTasks)
@@ -228,7 +230,7 @@ impl Unit {
                 .result
                 .insert("skipped_reason".to_owned(), json!("No items in the list"));
             None
-        } else if whole.failed {
+        } else if whole.failed || whole.unreachable {
             Some("One or more items failed")
         } else if all_skipped {
             Some("All items skipped")
@@ -453,6 +455,20 @@ impl Unit {
         tokio::select! {
             () = pause => {}
             () = self.run.cancel.cancelled() => {}
+        }
+    }
+
+    /// One line from the person at the terminal; an interrupt ends the wait.
+    pub(super) async fn answer(&self, hidden: bool) -> Result<String, String> {
+        let person = Arc::clone(&self.run.person);
+        let asked = tokio::task::spawn_blocking(move || person.ask(hidden));
+        tokio::select! {
+            answer = asked => match answer {
+                Ok(Ok(line)) => Ok(line),
+                Ok(Err(problem)) => Err(format!("nobody answered: {problem}")),
+                Err(problem) => Err(problem.to_string()),
+            },
+            () = self.run.cancel.cancelled() => Err("the run was interrupted while it waited for an answer".to_owned()),
         }
     }
 

@@ -37,6 +37,15 @@ pub(super) struct Walked {
     pub(super) failed: Vec<Arc<str>>,
 }
 
+/// How one host's end concerns the others.
+#[derive(Clone, Copy)]
+struct Rules {
+    /// `run_once`: all have what the one got.
+    once: bool,
+    /// `any_errors_fatal`: one failure is everybody's.
+    fatal: bool,
+}
+
 impl PlayRun {
     pub(super) fn items<'w>(
         self: &'w Arc<Self>,
@@ -154,6 +163,7 @@ impl PlayRun {
             .forks
             .max(1)
             .min(throttle.unwrap_or(usize::MAX));
+        let fatal = super::play::flag_of(&unit(&first), task.keywords.any_errors_fatal.as_ref());
         let chosen: Vec<Arc<str>> = if once { vec![first] } else { hosts.clone() };
         let mut waiting = chosen.into_iter();
         let mut running = JoinSet::new();
@@ -161,7 +171,7 @@ impl PlayRun {
         loop {
             while running.len() < forks {
                 let Some(host) = waiting.next() else { break };
-                let unit = unit(&host);
+                let mut unit = unit(&host);
                 if !is_meta {
                     self.run.bus.emit(EventKind::HostStarted {
                         task: task_ref.clone(),
@@ -169,7 +179,10 @@ impl PlayRun {
                     });
                 }
                 let rescuable = here.rescuable;
-                running.spawn(async move { (host, unit.clone(), unit.run(rescuable).await) });
+                running.spawn(async move {
+                    let ended = unit.run(rescuable).await;
+                    (host, unit, ended)
+                });
             }
             let Some(ended) = running.join_next().await else {
                 break;
@@ -185,7 +198,8 @@ impl PlayRun {
                 }),
             }
         }
-        self.settle(task, &task_ref, hosts, ends, once, here).await
+        self.settle(task, &task_ref, hosts, ends, Rules { once, fatal }, here)
+            .await
     }
 
     /// The folders of a task: its own file's, the includes' around, the playbook's.
@@ -344,13 +358,14 @@ impl PlayRun {
         task_ref: &TaskRef,
         hosts: Vec<Arc<str>>,
         ends: HashMap<Arc<str>, Ended>,
-        once: bool,
+        rules: Rules,
         here: &Here,
     ) -> Walked {
         let mut walked = Walked::default();
         let mut includes: Vec<Included> = Vec::new();
-        let (mut any_failed, mut flush, mut ended_hosts) = (false, false, Vec::new());
-        let once_failed = once
+        let (mut any_failed, mut any_lost) = (false, false);
+        let (mut flush, mut ended_hosts) = (false, Vec::new());
+        let once_failed = rules.once
             && ends
                 .values()
                 .any(|ended| ended.done.failed && !ended.ignored);
@@ -396,6 +411,7 @@ impl PlayRun {
                 }
             }
             if ended.done.unreachable && !ended.ignored {
+                any_lost = true;
                 self.drop_host(&host, true);
             } else if ended.done.failed && !ended.ignored {
                 any_failed = true;
@@ -409,7 +425,7 @@ impl PlayRun {
         if once_failed {
             walked.failed.append(&mut walked.ok);
         }
-        if any_failed && super::play::constant(task.keywords.any_errors_fatal.as_ref()) {
+        if (any_failed || any_lost) && rules.fatal {
             walked.failed.append(&mut walked.ok);
             self.make_fatal();
         }

@@ -11,6 +11,7 @@ mod command_line;
 mod control_plane;
 mod files;
 mod lab_kubectl;
+mod language;
 mod main_job;
 mod object_faults;
 mod objects;
