@@ -222,7 +222,9 @@ async fn apply(args: &Args, work: Work, platform: &Platform) -> Result<Outcome, 
     }
     result.insert("rc".to_owned(), json!(output.rc));
     let local = |time: jiff::Timestamp| moment(&time.to_zoned(jiff::tz::TimeZone::system()));
-    let took = std::time::Duration::try_from(end.duration_since(start)).unwrap_or_default();
+    // Of the moments as they are shown, so that the three agree.
+    let micros = end.as_microsecond() - start.as_microsecond();
+    let took = std::time::Duration::from_micros(micros.try_into().unwrap_or_default());
     result.insert("start".to_owned(), json!(local(start)));
     result.insert("end".to_owned(), json!(local(end)));
     result.insert("delta".to_owned(), json!(length(took)));
