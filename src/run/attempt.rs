@@ -244,17 +244,34 @@ impl Unit {
             Ok(arguments) => arguments,
             Err(problem) => return problem.done(),
         };
+        for (_, value) in arguments.iter().filter(|(name, _)| is_secret(name)) {
+            if let Value::String(secret) = value {
+                self.run.secrets.add(secret);
+            }
+        }
         match &self.task.kind {
             Kind::Builtin(action) => builtin::run(self, *action, arguments).await,
             Kind::Native(module) => match self.platform().await {
                 Ok(platform) => self.native(module, arguments, &platform).await,
                 Err(done) => *done,
             },
+            Kind::Yaml(module) if self.check && !module.info.supports.check => {
+                Self::no_check_mode(&module.info.name)
+            }
             Kind::Yaml(module) => nested::run(self, module, arguments).await,
             Kind::External(path) => match self.platform().await {
                 Ok(platform) => super::nested::external(self, path, arguments, &platform).await,
                 Err(done) => *done,
             },
+        }
+    }
+
+    fn no_check_mode(name: &str) -> Done {
+        let message = format!("remote module ({name}) does not support check mode");
+        Done {
+            skipped: true,
+            result: super::result::map(json!({"msg": message})),
+            ..Done::default()
         }
     }
 
@@ -266,13 +283,7 @@ impl Unit {
     ) -> Done {
         let info = module.info();
         if self.check && !info.supports.check {
-            return Done {
-                skipped: true,
-                result: super::result::map(
-                    json!({"msg": format!("remote module ({}) does not support check mode", info.name)}),
-                ),
-                ..Done::default()
-            };
+            return Self::no_check_mode(&info.name);
         }
         for file in &info.files {
             if let Err(done) = self.resolve_file(file, &mut arguments) {
@@ -552,6 +563,13 @@ impl Unit {
             host,
         })
     }
+}
+
+/// Arguments that hold secrets, by their names.
+fn is_secret(name: &str) -> bool {
+    ["password", "passwd", "passphrase", "token", "secret"]
+        .iter()
+        .any(|ending| name == *ending || name.ends_with(&format!("_{ending}")))
 }
 
 /// A whole file as a template.

@@ -322,7 +322,7 @@ impl Unit {
                 host: self.scope.host.name.to_string(),
                 retries_left: attempts - attempt,
                 delay_seconds: delay,
-                result: done.whole(),
+                result: self.told(&done),
             });
             self.wait(delay).await;
         }
@@ -472,6 +472,16 @@ impl Unit {
         }
     }
 
+    /// A result as it may be shown.
+    fn told(&self, done: &Done) -> Map<String, Value> {
+        let no_log = self.flag(self.task.keywords.no_log.as_ref());
+        if no_log.unwrap_or(Some(true)).unwrap_or(false) {
+            censored(done)
+        } else {
+            done.whole()
+        }
+    }
+
     /// A result as reporters get it.
     pub(super) fn shown(
         &self,
@@ -482,14 +492,7 @@ impl Unit {
         rescued: bool,
         seconds: f64,
     ) -> TaskResult {
-        let result = if no_log {
-            let mut censored = Map::new();
-            censored.insert("censored".to_owned(), json!("the output has been hidden due to the fact that 'no_log: true' was specified for this result"));
-            censored.insert("changed".to_owned(), json!(done.changed));
-            censored
-        } else {
-            done.whole()
-        };
+        let result = if no_log { censored(done) } else { done.whole() };
         TaskResult {
             host: self.scope.host.name.to_string(),
             delegated_to: self.delegated_to.clone(),
@@ -515,6 +518,14 @@ impl Unit {
             verbose_always: done.shown && !no_log,
         }
     }
+}
+
+/// What `no_log` leaves of a result.
+fn censored(done: &Done) -> Map<String, Value> {
+    let mut censored = Map::new();
+    censored.insert("censored".to_owned(), json!("the output has been hidden due to the fact that 'no_log: true' was specified for this result"));
+    censored.insert("changed".to_owned(), json!(done.changed));
+    censored
 }
 
 /// `ansible_loop`; `previtem` and `nextitem` are absent at the ends.
