@@ -3,11 +3,13 @@
 pub mod arguments;
 mod command;
 mod copy;
+pub mod facts;
 mod file;
 mod host;
 mod ping;
 mod place;
 mod probe;
+mod setup;
 mod slurp;
 mod stat;
 mod tempfile;
@@ -34,6 +36,7 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(copy::Copy),
         erase(file::File),
         erase(ping::Ping),
+        erase(setup::Setup),
         erase(slurp::Slurp),
         erase(stat::Stat),
         erase(tempfile::Tempfile),
