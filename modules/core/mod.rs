@@ -12,6 +12,7 @@ mod probe;
 mod setup;
 mod slurp;
 mod stat;
+mod systemd;
 mod tempfile;
 mod template;
 mod tree;
@@ -37,8 +38,10 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(file::File),
         erase(ping::Ping),
         erase(setup::Setup),
+        erase(systemd::Service),
         erase(slurp::Slurp),
         erase(stat::Stat),
+        erase(systemd::Systemd),
         erase(tempfile::Tempfile),
         erase(template::Template),
         erase(wait_for::WaitFor),

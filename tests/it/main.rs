@@ -18,6 +18,7 @@ mod own_modules;
 mod registry;
 mod registry_auth;
 mod rollouts;
+mod services;
 mod ssh;
 mod support;
 mod traces;
