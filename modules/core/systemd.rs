@@ -155,12 +155,14 @@ impl Unit {
 
     /// As the script that acts compares it: without what is empty, which systemd shows only when asked by name.
     fn seen(&self) -> String {
-        ["ActiveState", "LoadState", "UnitFileState"]
-            .iter()
-            .map(|name| (name, self.get(name)))
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| format!("{name}={value} "))
-            .collect()
+        let mut seen = String::new();
+        for name in ["ActiveState", "LoadState", "UnitFileState"] {
+            let value = self.get(name);
+            if !value.is_empty() {
+                seen.extend([name, "=", value, " "]);
+            }
+        }
+        seen
     }
 }
 

@@ -55,9 +55,8 @@ s sizes
 grep -E '^(/|[^ ]*:/)' /proc/mounts | while read -r d m t o; do p=$(printf '%b' "$m"); printf '%s ' "$m"; limit stat -f -c '%s %S %b %a %c %d' "$p" 2>/dev/null || echo; done; fi
 if w devices; then s devices
 for b in /sys/block/*; do [ -e "$b" ] || continue
-t=$(readlink "$b"); v=0; case $t in */virtual/*) v=1;; esac
 for q in removable size queue/rotational queue/scheduler queue/hw_sector_size queue/discard_granularity device/vendor device/model device/serial; do one "$b/$q"; printf '%s|' "$line"; done
-printf '%s|%s|' "$v" "${b##*/}"; for h in "$b"/holders/*; do [ -e "$h" ] && printf '%s ' "${h##*/}"; done; echo
+printf '%s|' "${b##*/}"; for h in "$b"/holders/*; do [ -e "$h" ] && printf '%s ' "${h##*/}"; done; echo
 for p in "$b/${b##*/}"*; do [ -e "$p/partition" ] || continue; one "$p/start"; x=$line; one "$p/size"; printf '+%s|%s|%s|%s\n' "${b##*/}" "${p##*/}" "$x" "$line"; done
 done; fi
 if w network; then

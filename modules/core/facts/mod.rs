@@ -3,12 +3,15 @@
 //!
 //! What differs from Ansible's own `setup`, and why:
 //!
-//! * `ansible_fibre_channel_wwn`, `ansible_lvm`, `ansible_device_links`, `ansible_locally_reachable_ips` of other tables
-//!   than `local`, and what `lspci` says of devices: not gathered, since they ask tools that few hosts have.
-//! * `ansible_python` is the host's own `python3` when it has one, and is missing when it has none: nothing here runs by
-//!   it. `ansible_selinux_python_present` is always true: no library is needed.
+//! * `ansible_fibre_channel_wwn`, `ansible_lvm` and `ansible_device_links` are missing, and `host` of devices is empty:
+//!   they need tools (`lspci`, `vgs`, `udevadm`) that few hosts have.
+//! * `ansible_python` is the host's first `python3` on the path, not the one that ran the module, and is missing where
+//!   there is none. `ansible_selinux_python_present` is always true: no library is needed.
+//! * `ansible_interfaces` and the lists of virtualization are sorted; Ansible's order is that of Python's sets.
+//! * `ansible_loadavg` has two digits, as the kernel prints it.
 //! * `ansible_date_time.tz_dst` is the zone of now, since only Python's library tells the other one.
 //! * `ansible_mounts` does not mark bind mounts, and takes from several mounts on one folder the last.
+//! * `ansible_is_chroot` compares the roots only, and is false where the first process may not be looked at.
 
 mod hardware;
 mod local;

@@ -1,3 +1,5 @@
+//! Facts read from three kinds of shells, and tables of what hosts print. In: sources; out: the facts that playbooks read.
+
 use serde_json::json;
 
 use super::*;
