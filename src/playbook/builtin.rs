@@ -14,7 +14,9 @@ pub enum Builtin {
     Debug,
     Fail,
     GroupBy,
+    ImportRole,
     ImportTasks,
+    IncludeRole,
     IncludeTasks,
     IncludeVars,
     Meta,
@@ -36,6 +38,52 @@ struct Page {
     is_free_form: bool,
     examples: &'static str,
 }
+
+/// Of `import_role` and `include_role`.
+const ROLE: &[(&str, &str, &str)] = &[
+    ("name", "string", "The role."),
+    ("role", "string", "The same as `name`."),
+    (
+        "tasks_from",
+        "string",
+        "A file of its `tasks` instead of `main`.",
+    ),
+    (
+        "vars_from",
+        "string",
+        "A file of its `vars` instead of `main`.",
+    ),
+    (
+        "defaults_from",
+        "string",
+        "A file of its `defaults` instead of `main`.",
+    ),
+    (
+        "handlers_from",
+        "string",
+        "A file of its `handlers` instead of `main`.",
+    ),
+    (
+        "allow_duplicates",
+        "boolean",
+        "Run it again when it has run already; yes by default.",
+    ),
+    (
+        "apply",
+        "object",
+        "Keywords for all its tasks; of `include_role` alone.",
+    ),
+    (
+        "public",
+        "boolean",
+        "Later tasks of the play see its variables.",
+    ),
+    (
+        "rolespec_validate",
+        "boolean",
+        "Accepted; specifications of arguments are not read.",
+    ),
+];
 
 const PAGES: &[Page] = &[
     Page {
@@ -119,6 +167,26 @@ const PAGES: &[Page] = &[
         is_open: false,
         is_free_form: false,
         examples: "- group_by: {key: \"release_{{ release.version }}\"}\n",
+    },
+    Page {
+        action: Builtin::ImportRole,
+        name: "import_role",
+        summary: "Takes in a role when the playbook is read",
+        arguments: ROLE,
+        required: 0,
+        is_open: false,
+        is_free_form: false,
+        examples: "- import_role: {name: agent}\n",
+    },
+    Page {
+        action: Builtin::IncludeRole,
+        name: "include_role",
+        summary: "Takes in a role when it is reached",
+        arguments: ROLE,
+        required: 0,
+        is_open: false,
+        is_free_form: false,
+        examples: "- include_role: {name: agent, tasks_from: remove}\n  vars: {version: 2}\n",
     },
     Page {
         action: Builtin::ImportTasks,

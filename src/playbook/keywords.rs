@@ -163,6 +163,17 @@ impl Keywords {
         true
     }
 
+    /// What handlers of a role inherit from its use: neither its conditions nor its tags, which are about tasks.
+    #[must_use]
+    pub(super) fn of_handlers(&self) -> Self {
+        Self {
+            when: Vec::new(),
+            tags: Vec::new(),
+            notify: Vec::new(),
+            ..self.clone()
+        }
+    }
+
     /// These keywords below those of a parent.
     #[must_use]
     pub fn under(self, parent: &Self) -> Self {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::keywords::{self, BELOW_PLAYS, INHERITED, Keywords, each};
-use super::{Block, Catalogue, Item, Play, Playbook, Stage, Task};
+use super::{Block, Catalogue, Item, Play, Playbook, Role, Stage, Task};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{self, SourceFile, Span};
 use crate::template::Lazy;
@@ -36,11 +36,8 @@ const DEEPEST: usize = 32;
 
 /// Reads a playbook, its imported playbooks and task files.
 pub fn lower(file: &Arc<SourceFile>, catalogue: &Catalogue) -> (Playbook, Diagnostics) {
-    let mut lowering = Lowering {
-        catalogue,
-        problems: Diagnostics::default(),
-        depth: 0,
-    };
+    let base = file.path.parent().map(Path::to_owned).unwrap_or_default();
+    let mut lowering = Lowering::new(catalogue, &base);
     let plays = lowering.playbook(file, &Keywords::default());
     let playbook = Playbook {
         file: Arc::clone(file),
@@ -51,28 +48,24 @@ pub fn lower(file: &Arc<SourceFile>, catalogue: &Catalogue) -> (Playbook, Diagno
 
 /// Tasks of a list, for modules in YAML and included files.
 pub fn lower_tasks(node: &Node, catalogue: &Catalogue, problems: &mut Diagnostics) -> Vec<Item> {
-    let mut lowering = Lowering {
-        catalogue,
-        problems: Diagnostics::default(),
-        depth: 0,
-    };
+    let mut lowering = Lowering::new(catalogue, Path::new(""));
     let items = lowering.items(node, &Keywords::default(), false);
     problems.extend(lowering.problems);
     items
 }
 
-/// Tasks of an included file, below the keywords of the include.
+/// Tasks of an included file, below the keywords of the include: `base` is the playbook's folder, `around` the role
+/// whose file includes it.
 pub fn lower_included(
     file: &Arc<SourceFile>,
     catalogue: &Catalogue,
     parent: &Keywords,
     handlers: bool,
+    base: &Path,
+    around: Option<&Arc<Role>>,
 ) -> (Vec<Item>, Diagnostics) {
-    let mut lowering = Lowering {
-        catalogue,
-        problems: Diagnostics::default(),
-        depth: 0,
-    };
+    let mut lowering = Lowering::new(catalogue, base);
+    lowering.role = around.cloned();
     let items = lowering.task_file(file, parent, handlers);
     (items, lowering.problems)
 }
@@ -81,7 +74,6 @@ pub fn lower_included(
 fn unsupported(word: &str, value: &Node) -> Option<&'static str> {
     let is_empty = value.is_null() || value.as_sequence().is_some_and(<[Node]>::is_empty);
     match word {
-        "roles" if !is_empty => Some("roles are not supported"),
         "vars_prompt" if !is_empty => {
             Some("`vars_prompt` is not supported: give variables with `-e`")
         }
@@ -96,6 +88,26 @@ pub(super) struct Lowering<'c> {
     pub(super) catalogue: &'c Catalogue,
     pub(super) problems: Diagnostics,
     pub(super) depth: usize,
+    /// The playbook's folder, where roles are looked for.
+    pub(super) base: PathBuf,
+    /// The role whose files are being read.
+    pub(super) role: Option<Arc<Role>>,
+    pub(super) role_handlers: Vec<Arc<Task>>,
+    pub(super) public_roles: Vec<Arc<Role>>,
+}
+
+impl<'c> Lowering<'c> {
+    pub(super) fn new(catalogue: &'c Catalogue, base: &Path) -> Self {
+        Self {
+            catalogue,
+            problems: Diagnostics::default(),
+            depth: 0,
+            base: base.to_owned(),
+            role: None,
+            role_handlers: Vec::new(),
+            public_roles: Vec::new(),
+        }
+    }
 }
 
 pub(super) fn folder(span: &Span) -> PathBuf {
@@ -198,6 +210,7 @@ impl Lowering<'_> {
     }
 
     fn play(&mut self, entry: &Node, mapping: &Mapping, parent: &Keywords) -> Option<Play> {
+        self.base = folder(&entry.span);
         let mut own = Keywords::default();
         for (key, value) in mapping.iter() {
             let word = key.as_str().unwrap_or_default();
@@ -246,8 +259,13 @@ impl Lowering<'_> {
             section("tasks", false),
             section("post_tasks", false),
         );
-        let mut handlers = Vec::new();
-        for item in section("handlers", true) {
+        let own_handlers = section("handlers", true);
+        let mut roles = Vec::new();
+        for entry in mapping.get("roles").into_iter().flat_map(each) {
+            roles.extend(self.role_entry(entry, &keywords, true));
+        }
+        let mut handlers = std::mem::take(&mut self.role_handlers);
+        for item in own_handlers {
             flatten(item, &mut handlers);
         }
         let flag = |key: &str| {
@@ -284,9 +302,11 @@ impl Lowering<'_> {
             stage: mapping.get("stage").and_then(|node| self.stage(node)),
             keywords,
             pre_tasks,
+            roles,
             tasks,
             post_tasks,
             handlers,
+            public_roles: std::mem::take(&mut self.public_roles),
         })
     }
 
@@ -406,11 +426,16 @@ impl Lowering<'_> {
 }
 
 /// Handlers are one list: imported ones are handlers by themselves.
-fn flatten(item: Item, handlers: &mut Vec<Arc<Task>>) {
+pub(super) fn flatten(item: Item, handlers: &mut Vec<Arc<Task>>) {
     match item {
         Item::Task(task) => handlers.push(task),
         Item::Block(block) => {
             for item in &block.block {
+                flatten(item.clone(), handlers);
+            }
+        }
+        Item::Role(used) => {
+            for item in &used.items {
                 flatten(item.clone(), handlers);
             }
         }

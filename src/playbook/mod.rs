@@ -5,6 +5,7 @@
 //! action     the three ways to write a module and its arguments
 //! lower      files -> plays -> blocks; imports are opened here
 //! task       one task: its module, arguments, loop
+//! role       a role: its files, dependencies, variables
 //! builtin    the engine's own actions
 //! schema     all of it as JSON schema, for editors
 //! catalogue  names -> modules: the engine's own actions, native, in YAML, executables
@@ -16,6 +17,7 @@ pub mod catalogue;
 mod keywords;
 mod lower;
 mod module;
+mod role;
 mod schema;
 mod task;
 
@@ -33,6 +35,7 @@ pub use catalogue::{Catalogue, Kind};
 pub use keywords::{Keywords, yes_or_no};
 pub use lower::{lower, lower_included, lower_tasks};
 pub use module::{OptionSpec, OptionType, YamlModule};
+pub use role::{IncludedRole, Role, RoleWish, lower_role};
 pub use schema::schema;
 
 /// A playbook file, its imports opened.
@@ -65,9 +68,14 @@ pub struct Play {
     pub force_handlers: bool,
     pub stage: Option<Stage>,
     pub pre_tasks: Vec<Item>,
+    /// Run before `tasks`.
+    pub roles: Vec<Item>,
     pub tasks: Vec<Item>,
     pub post_tasks: Vec<Item>,
+    /// Those of its roles first.
     pub handlers: Vec<Arc<Task>>,
+    /// Roles whose variables all tasks of the play see: those listed and those imported.
+    pub public_roles: Vec<Arc<Role>>,
 }
 
 /// A step of a promotion.
@@ -83,6 +91,14 @@ pub struct Stage {
 pub enum Item {
     Task(Arc<Task>),
     Block(Arc<Block>),
+    Role(Arc<RoleUse>),
+}
+
+/// A role where it is used: its dependencies, then its tasks.
+#[derive(Debug, Clone)]
+pub struct RoleUse {
+    pub role: Arc<Role>,
+    pub items: Vec<Item>,
 }
 
 /// Sections of tasks. What a block says is already in its tasks ([`Keywords::under`]).
@@ -120,6 +136,8 @@ pub struct Task {
     /// Handlers only.
     pub listen: Vec<String>,
     pub is_handler: bool,
+    /// The role whose file it stands in.
+    pub role: Option<Arc<Role>>,
 }
 
 #[derive(Debug, Clone)]

@@ -149,9 +149,18 @@ fn steps(items: &[Item], problems: &mut Diagnostics) {
                     steps(section, problems);
                 }
             }
+            Item::Role(used) => problems.push(
+                Diagnostic::error(
+                    Code::WRONG_SHAPE,
+                    format!("a module in YAML cannot use the role `{}`", used.role.name),
+                )
+                .help("write its tasks into the module"),
+            ),
             Item::Task(task) => {
                 let what = match &task.kind {
-                    Kind::Builtin(Builtin::IncludeTasks | Builtin::Meta) => task.action.as_str(),
+                    Kind::Builtin(Builtin::IncludeTasks | Builtin::IncludeRole | Builtin::Meta) => {
+                        task.action.as_str()
+                    }
                     _ if !task.keywords.notify.is_empty() => "notify",
                     _ => continue,
                 };

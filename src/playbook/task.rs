@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::keywords::{self, BELOW_PLAYS, INHERITED, Keywords, each};
 use super::lower::{Lowering, folder};
+use super::role::{Given, RoleWish};
 use super::{Arguments, Block, Builtin, Item, Kind, Loop, Task};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::template::{Condition, Lazy};
@@ -168,6 +169,9 @@ impl Lowering<'_> {
         if let (Kind::Builtin(Builtin::ImportTasks), keywords) = (&kind, own.clone()) {
             return self.import_tasks(value, mapping, &keywords.under(parent), is_handler);
         }
+        if let Kind::Builtin(Builtin::ImportRole) = &kind {
+            return self.import_role(&args, entry, mapping, &own, parent);
+        }
         if let Some(key) = ["async", "poll"].iter().find_map(|key| mapping.entry(key)) {
             self.error(
                 Code::UNKNOWN_KEYWORD,
@@ -200,8 +204,11 @@ impl Lowering<'_> {
             args,
             looping: self.looping(mapping),
             vars: own.vars.last().cloned(),
-            around: matches!(kind, Kind::Builtin(Builtin::IncludeTasks))
-                .then(|| Arc::new(parent.clone())),
+            around: matches!(
+                kind,
+                Kind::Builtin(Builtin::IncludeTasks | Builtin::IncludeRole)
+            )
+            .then(|| Arc::new(parent.clone())),
             kind,
             keywords: own.under(parent),
             register,
@@ -217,6 +224,7 @@ impl Lowering<'_> {
                 .filter_map(|node| Some(node.as_str()?.to_owned()))
                 .collect(),
             is_handler,
+            role: self.role.clone(),
         })))
     }
 
@@ -247,6 +255,52 @@ impl Lowering<'_> {
             rescue: Vec::new(),
             always: Vec::new(),
         })))
+    }
+
+    fn import_role(
+        &mut self,
+        args: &Arguments,
+        entry: &Node,
+        mapping: &Mapping,
+        own: &Keywords,
+        parent: &Keywords,
+    ) -> Option<Item> {
+        if let Some((key, _)) = mapping.iter().find(|(key, _)| {
+            key.as_str()
+                .is_some_and(|word| word == "loop" || word.starts_with("with_"))
+        }) {
+            self.error(Code::CONFLICTING_KEYWORDS, &key.span, "you cannot use loops on 'import_role' statements. You should use 'include_role' instead.");
+            return None;
+        }
+        let text = |name: &str| match args.named.get(name) {
+            Some(Lazy::Data(value)) if !value.is_none() => Some(value.to_string()),
+            Some(Lazy::Template(text)) => Some(text.text.to_string()),
+            _ => None,
+        };
+        let flag = |name: &str| text(name).as_deref().and_then(keywords::yes_or_no);
+        let Some(name) = text("name").or_else(|| text("role")) else {
+            self.error(
+                Code::WRONG_SHAPE,
+                &entry.span,
+                "'name' is a required field for import_role.",
+            );
+            return None;
+        };
+        let wish = RoleWish {
+            name,
+            tasks_from: text("tasks_from"),
+            vars_from: text("vars_from"),
+            defaults_from: text("defaults_from"),
+            handlers_from: text("handlers_from"),
+            allow_duplicates: Some(flag("allow_duplicates").unwrap_or(true)),
+            public: flag("public").unwrap_or(true),
+        };
+        self.role(
+            &wish,
+            Given::default(),
+            &own.clone().under(parent),
+            &entry.span,
+        )
     }
 
     fn looping(&mut self, mapping: &Mapping) -> Option<Loop> {

@@ -11,7 +11,7 @@ use super::pause;
 use super::result::{Done, Request, map, to_json};
 use super::unit::condition;
 use crate::diagnostic::{Diagnostics, draw};
-use crate::playbook::{Builtin, yes_or_no};
+use crate::playbook::{Builtin, RoleWish, yes_or_no};
 use crate::template::{Condition, Lazy, TemplateErrorKind, TemplateText};
 use crate::vars::{Vars, is_reserved, load_path};
 
@@ -32,7 +32,9 @@ pub(super) async fn run(unit: &Unit, action: Builtin, arguments: Map<String, Val
         },
         Builtin::SetFact => set_fact(unit, arguments),
         Builtin::IncludeVars => include_vars(unit, &arguments),
+        // Imports are opened when the playbook is read.
         Builtin::IncludeTasks | Builtin::ImportTasks => include_tasks(unit, &arguments),
+        Builtin::IncludeRole | Builtin::ImportRole => include_role(unit, &arguments),
         Builtin::Meta => meta(unit),
         Builtin::AddHost => add_host(unit, &arguments),
         Builtin::GroupBy => group_by(unit, &arguments),
@@ -290,7 +292,42 @@ fn include_tasks(unit: &Unit, arguments: &Map<String, Value>) -> Done {
             "Could not find or access '{name}' on the Ansible Controller."
         ));
     };
-    // Parameters of the include: its own variables, and the item of its loop.
+    let mut done = Done::ok(json!({"include": file.display().to_string()}));
+    done.requests.push(request(unit, arguments, file, None));
+    done
+}
+
+fn include_role(unit: &Unit, arguments: &Map<String, Value>) -> Done {
+    let Some(name) = text(arguments, "name").or_else(|| text(arguments, "role")) else {
+        return Done::failed("'name' is a required field for include_role.");
+    };
+    let flag = |name: &str| text(arguments, name).and_then(|text| yes_or_no(&text));
+    let wish = RoleWish {
+        tasks_from: text(arguments, "tasks_from"),
+        vars_from: text(arguments, "vars_from"),
+        defaults_from: text(arguments, "defaults_from"),
+        handlers_from: text(arguments, "handlers_from"),
+        allow_duplicates: Some(flag("allow_duplicates").unwrap_or(true)),
+        public: flag("public").unwrap_or(false),
+        name: name.clone(),
+    };
+    let mut done = Done::ok(json!({"include_role": name}));
+    done.requests.push(request(
+        unit,
+        arguments,
+        PathBuf::from(name),
+        Some(Box::new(wish)),
+    ));
+    done
+}
+
+/// What the walk is to take in, with the parameters of the include: its own variables, and the item of its loop.
+fn request(
+    unit: &Unit,
+    arguments: &Map<String, Value>,
+    file: PathBuf,
+    role: Option<Box<RoleWish>>,
+) -> Request {
     let mut parameters = unit.scope.parameters.clone();
     parameters.extend(unit.task.vars.clone());
     parameters.extend(unit.scope.local.iter().cloned());
@@ -307,14 +344,13 @@ fn include_tasks(unit: &Unit, arguments: &Map<String, Value>) -> Done {
         shown.unwrap_or_default()
     });
     let apply = arguments.get("apply").and_then(Value::as_object).cloned();
-    let mut done = Done::ok(json!({"include": file.display().to_string()}));
-    done.requests.push(Request::Include {
+    Request::Include {
         file,
+        role,
         parameters,
         item,
         apply,
-    });
-    done
+    }
 }
 
 fn meta(unit: &Unit) -> Done {

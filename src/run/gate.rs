@@ -88,6 +88,7 @@ impl PlayRun {
         let mut tasks = Vec::new();
         for section in [
             &self.play.pre_tasks,
+            &self.play.roles,
             &self.play.tasks,
             &self.play.post_tasks,
         ] {
@@ -137,6 +138,7 @@ fn collect(items: &[Item], tasks: &mut Vec<Arc<Task>>) {
     for item in items {
         match item {
             Item::Task(task) => tasks.push(Arc::clone(task)),
+            Item::Role(used) => collect(&used.items, tasks),
             Item::Block(block) => {
                 for section in [&block.block, &block.rescue, &block.always] {
                     collect(section, tasks);

@@ -4,7 +4,7 @@
 //! play       batches, sections, handlers, gates         walk     blocks: which hosts go where
 //! unit       one host, one task: loop, when, retries    attempt  arguments, connection, the module
 //! builtin    actions that need the language             nested   modules in YAML
-//! pause      the person at the terminal
+//! pause      the person at the terminal                roles    roles, once a host
 //! bus        everything leaves through here             result   what playbooks read
 //! handlers   what was notified                      include  files of tasks
 //! gate       what a stage may apply
@@ -20,6 +20,7 @@ mod nested;
 mod pause;
 mod play;
 mod result;
+mod roles;
 mod unit;
 mod walk;
 

@@ -221,6 +221,8 @@ impl Nested {
             for item in items {
                 match item {
                     Item::Task(task) => self.task(task).await?,
+                    // Refused when the module was read.
+                    Item::Role(_) => {}
                     Item::Block(block) => {
                         let mut ended = self.items(&block.block).await;
                         if let Err(failed) = &ended

@@ -8,12 +8,13 @@ use indexmap::{IndexMap, IndexSet};
 
 use super::attempt::Unit;
 use super::result::to_json;
+use super::roles::Roles;
 use super::walk::Here;
 use super::{Ended, Run};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::event::{EventKind, Place};
 use crate::plan::{BatchSize, Selection, batches};
-use crate::playbook::{Item, Play, Playbook};
+use crate::playbook::{Item, Play, Playbook, Task};
 use crate::promote::StageRecord;
 use crate::template::Lazy;
 use crate::vars::{Layers, PlayContext, TaskScope, load_path};
@@ -34,6 +35,9 @@ pub(super) struct PlayRun {
     fatal: AtomicBool,
     over_limit: AtomicBool,
     pub(super) missing_handler: Mutex<Option<String>>,
+    /// Those of the play, then those of roles that were included.
+    pub(super) handlers: RwLock<Vec<Arc<Task>>>,
+    pub(super) roles: Roles,
 }
 
 /// All plays of all playbooks.
@@ -93,6 +97,14 @@ async fn one(
     let nobody = run.world.host("localhost");
     let mut context = PlayContext {
         dir: play.dir.clone(),
+        roles: play
+            .roles
+            .iter()
+            .filter_map(|item| match item {
+                Item::Role(used) => Some(used.role.name.clone()),
+                _ => None,
+            })
+            .collect(),
         stage: play.stage.as_ref().map(|stage| stage.name.clone()),
         ..PlayContext::default()
     };
@@ -220,6 +232,7 @@ async fn one(
         let mut shared = PlayContext {
             name: context.name.clone(),
             dir: context.dir.clone(),
+            roles: context.roles.clone(),
             stage: context.stage.clone(),
             all_hosts: context.all_hosts.clone(),
             ..PlayContext::default()
@@ -263,6 +276,8 @@ async fn one(
             fatal: AtomicBool::new(false),
             over_limit: AtomicBool::new(false),
             missing_handler: Mutex::default(),
+            handlers: RwLock::new(play.handlers.clone()),
+            roles: Roles::of(play),
         };
         playing.load_vars_files()?;
         playing.gate(stages, &mut opened)?;
@@ -322,20 +337,16 @@ fn order(hosts: &mut Vec<Arc<str>>, order: Option<&str>) {
 impl PlayRun {
     async fn sections(self: &Arc<Self>, hosts: Vec<Arc<str>>) {
         let mut alive = hosts;
-        let empty: &[Item] = &[];
-        for section in [
-            self.play.pre_tasks.as_slice(),
-            empty,
-            self.play.tasks.as_slice(),
-            empty,
-            self.play.post_tasks.as_slice(),
-            empty,
-        ] {
-            alive = if section.is_empty() {
-                self.flush_handlers(alive).await
-            } else {
-                self.items(section, alive, Here::default()).await.ok
-            };
+        let sections: [&[&[Item]]; 3] = [
+            &[&self.play.pre_tasks],
+            &[&self.play.roles, &self.play.tasks],
+            &[&self.play.post_tasks],
+        ];
+        for section in sections {
+            for items in section.iter().filter(|items| !items.is_empty()) {
+                alive = self.items(items, alive, Here::default()).await.ok;
+            }
+            alive = self.flush_handlers(alive).await;
         }
     }
 

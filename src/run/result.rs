@@ -16,6 +16,8 @@ pub(super) enum Request {
     /// Tasks of a file, with parameters.
     Include {
         file: std::path::PathBuf,
+        /// Instead of a file: a role.
+        role: Option<Box<crate::playbook::RoleWish>>,
         parameters: crate::vars::Layers,
         /// The item of the include's loop, as shown.
         item: Option<String>,

@@ -174,7 +174,10 @@ impl Unit {
                 && self.caller.is_none()
                 && !matches!(
                     self.task.kind,
-                    crate::playbook::Kind::Builtin(crate::playbook::Builtin::IncludeTasks)
+                    crate::playbook::Kind::Builtin(
+                        crate::playbook::Builtin::IncludeTasks
+                            | crate::playbook::Builtin::IncludeRole
+                    )
                 )
             {
                 let label = if no_log {

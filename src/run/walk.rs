@@ -65,6 +65,7 @@ impl PlayRun {
                 let ok = std::mem::take(&mut walked.ok);
                 let after = match item {
                     Item::Task(task) => self.task(task, ok, &here).await,
+                    Item::Role(used) => self.role(used, ok, here.clone()).await,
                     Item::Block(block) => {
                         let inner = Here {
                             rescuable: here.rescuable || !block.rescue.is_empty(),
@@ -210,9 +211,12 @@ impl PlayRun {
             &self.run.world.host(host),
         );
         scope.play_vars = self.play_vars(host);
+        self.with_roles(&mut scope, task.role.as_ref());
         scope.task_vars.clone_from(&task.keywords.vars);
-        scope.parameters.clone_from(&here.parameters);
-        scope.search_path = vec![task.dir.clone()];
+        scope.parameters.extend(here.parameters.iter().cloned());
+        if !scope.search_path.contains(&task.dir) {
+            scope.search_path.push(task.dir.clone());
+        }
         for dir in here.search_path.iter().chain([&self.context.dir]) {
             if !scope.search_path.contains(dir) {
                 scope.search_path.push(dir.clone());
@@ -224,11 +228,24 @@ impl PlayRun {
     pub(super) fn task_ref(&self, task: &Task, scope: &TaskScope) -> TaskRef {
         let templar = &self.run.world.templar;
         let name = match &task.name {
+            // As ansible-playbook calls it.
+            None if matches!(task.kind, Kind::Builtin(Builtin::IncludeRole)) => {
+                let role = ["name", "role"]
+                    .iter()
+                    .find_map(|name| task.args.named.get(*name));
+                let role = role.and_then(|lazy| templar.evaluate(lazy, &scope.share()).ok());
+                let role = role.map(|role| role.to_string()).unwrap_or_default();
+                format!("{} : {role}", task.action)
+            }
             None => task.action.clone(),
             Some(lazy) => templar.evaluate(lazy, &scope.share()).map_or_else(
                 |_| task.plain_name().unwrap_or_default(),
                 |value| value.to_string(),
             ),
+        };
+        let name = match &task.role {
+            Some(role) => format!("{} : {name}", role.name),
+            None => name,
         };
         let (line, column) = task.span.line_column();
         TaskRef {
@@ -263,6 +280,9 @@ impl PlayRun {
         }
         if is_meta && !is_bad {
             return;
+        }
+        if let (Some(role), false) = (&unit.task.role, status == Status::Skipped) {
+            self.role_ran(role, &host.name);
         }
         let includes = done
             .requests
@@ -382,12 +402,14 @@ impl PlayRun {
                 match request {
                     Request::Include {
                         file,
+                        role,
                         parameters,
                         item,
                         apply,
                     } => {
                         let own = |known: &&mut Included| {
                             known.file == *file
+                                && known.role == *role
                                 && known.item == *item
                                 && !known.hosts.contains(&host)
                                 && super::play::same(&known.parameters, parameters)
@@ -396,6 +418,7 @@ impl PlayRun {
                             Some(known) => known.hosts.push(Arc::clone(&host)),
                             None => includes.push(Included {
                                 file: file.clone(),
+                                role: role.clone(),
                                 parameters: parameters.clone(),
                                 item: item.clone(),
                                 apply: apply.clone(),
