@@ -12,6 +12,7 @@ mod commands {
     pub(super) mod init;
     pub(super) mod inventory;
     pub(super) mod lab;
+    mod list;
     mod project;
     pub(super) mod run;
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 pub enum Builtin {
     AddHost,
     Assert,
+    AsyncStatus,
     Debug,
     Fail,
     GroupBy,
@@ -126,6 +127,23 @@ const PAGES: &[Page] = &[
         is_open: false,
         is_free_form: false,
         examples: "- assert:\n    that: release.version is match('4[.]18')\n    fail_msg: this layer is for 4.18\n",
+    },
+    Page {
+        action: Builtin::AsyncStatus,
+        name: "async_status",
+        summary: "Asks for the result of a task that runs beside the play (`async` with `poll: 0`)",
+        arguments: &[
+            ("jid", "string", "`ansible_job_id` of the task's result."),
+            (
+                "mode",
+                "string",
+                "`status` by default; `cleanup` forgets the result.",
+            ),
+        ],
+        required: 1,
+        is_open: false,
+        is_free_form: false,
+        examples: "- async_status: {jid: \"{{ started.ansible_job_id }}\"}\n  register: job\n  until: job.finished\n  retries: 30\n  delay: 2\n",
     },
     Page {
         action: Builtin::Debug,

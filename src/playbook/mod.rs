@@ -133,6 +133,10 @@ pub struct Task {
     pub until: Option<Condition>,
     pub retries: Option<Lazy>,
     pub delay: Option<Lazy>,
+    /// Seconds that it may run beside the play, or at most.
+    pub async_: Option<Lazy>,
+    /// Zero: it runs beside the play.
+    pub poll: Option<Lazy>,
     /// Handlers only.
     pub listen: Vec<String>,
     pub is_handler: bool,

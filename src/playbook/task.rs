@@ -172,13 +172,6 @@ impl Lowering<'_> {
         if let Kind::Builtin(Builtin::ImportRole) = &kind {
             return self.import_role(&args, entry, mapping, &own, parent);
         }
-        if let Some(key) = ["async", "poll"].iter().find_map(|key| mapping.entry(key)) {
-            self.error(
-                Code::UNKNOWN_KEYWORD,
-                &key.0.span,
-                "`async` and `poll` are not supported",
-            );
-        }
         let condition = |key: &str| mapping.get(key).map(Condition::from_node);
         let register = mapping.get("register").and_then(|node| {
             let text = node.as_str().unwrap_or_default();
@@ -217,6 +210,8 @@ impl Lowering<'_> {
             until: condition("until"),
             retries: mapping.get("retries").map(Lazy::from_node),
             delay: mapping.get("delay").map(Lazy::from_node),
+            async_: mapping.get("async").map(Lazy::from_node),
+            poll: mapping.get("poll").map(Lazy::from_node),
             listen: mapping
                 .get("listen")
                 .into_iter()

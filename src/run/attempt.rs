@@ -218,8 +218,8 @@ impl Unit {
         Ok(all)
     }
 
-    /// Runs the task's action once.
-    pub(super) async fn attempt(&self) -> Done {
+    /// Runs the task's action once, within its `timeout`.
+    pub(super) async fn timed(&self) -> Done {
         let limit = match self.text(self.task.keywords.timeout.as_ref()) {
             Ok(text) => text
                 .and_then(|text| text.parse::<f64>().ok())

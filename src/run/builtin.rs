@@ -30,6 +30,7 @@ pub(super) async fn run(unit: &Unit, action: Builtin, arguments: Map<String, Val
             })),
             ..Done::default()
         },
+        Builtin::AsyncStatus => unit.job_status(&arguments),
         Builtin::SetFact => set_fact(unit, arguments),
         Builtin::IncludeVars => include_vars(unit, &arguments),
         // Imports are opened when the playbook is read.
@@ -170,6 +171,16 @@ fn set_fact(unit: &Unit, arguments: Map<String, Value>) -> Done {
         if name == "cacheable" {
             continue;
         }
+        // Names of facts may be templates.
+        let name = if name.contains("{{") {
+            let template = Lazy::Template(Arc::new(TemplateText::from_text("set_fact", &name)));
+            match unit.templar().evaluate(&template, &unit.scope.share()) {
+                Ok(name) => name.to_string(),
+                Err(problem) => return Done::template(&problem),
+            }
+        } else {
+            name
+        };
         let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_')
             && !name.starts_with(|c: char| c.is_ascii_digit());
         if !is_name || name.is_empty() {

@@ -4,6 +4,7 @@
 //! play       batches, sections, handlers, gates         walk     blocks: which hosts go where
 //! unit       one host, one task: loop, when, retries    attempt  arguments, connection, the module
 //! builtin    actions that need the language             nested   modules in YAML
+//! jobs       async tasks                               steps    --start-at-task, --step
 //! pause      the person at the terminal                roles    roles, once a host
 //! bus        everything leaves through here             result   what playbooks read
 //! handlers   what was notified                      include  files of tasks
@@ -16,17 +17,19 @@ mod bus;
 mod gate;
 mod handlers;
 mod include;
+mod jobs;
 mod nested;
 mod pause;
 mod play;
 mod result;
 mod roles;
+mod steps;
 mod unit;
 mod walk;
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -38,7 +41,7 @@ use layerplay_modules::secret::Secrets;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::event::{self, EventKind};
 use crate::playbook::{Catalogue, Playbook};
 use crate::vars::World;
@@ -101,6 +104,10 @@ pub struct Run {
     lost: Mutex<HashSet<Arc<str>>>,
     unreachable: Mutex<BTreeSet<Arc<str>>>,
     tasks: AtomicU64,
+    jobs: jobs::Jobs,
+    /// `--start-at-task`: whether that task was reached; `--step`: whether nobody is asked any more.
+    started: AtomicBool,
+    goes_on: AtomicBool,
 }
 
 /// How a run ended.
@@ -157,6 +164,9 @@ impl Run {
             lost: Mutex::default(),
             unreachable: Mutex::default(),
             tasks: AtomicU64::new(0),
+            jobs: jobs::Jobs::default(),
+            started: AtomicBool::new(false),
+            goes_on: AtomicBool::new(false),
         }
     }
 
@@ -202,7 +212,27 @@ pub async fn execute(run: &Arc<Run>, playbooks: &[Playbook]) -> (Ended, Diagnost
         check: run.world.settings.check,
         simulation: run.simulation.clone(),
     });
-    let (ended, problems) = play::all(run, playbooks).await;
+    let (mut ended, mut problems) = play::all(run, playbooks).await;
+    let left = run.jobs.left();
+    if left > 0 && !run.cancel.is_cancelled() {
+        run.bus.emit(EventKind::Warning {
+            message: format!("waiting for {left} asynchronous task(s) that nobody waited for"),
+        });
+        run.jobs.finish().await;
+    }
+    if let Some(name) = &run.world.settings.start_at
+        && ended == Ended::Ok
+        && !run.started.load(Ordering::Relaxed)
+    {
+        ended = Ended::Error;
+        problems.push(
+            Diagnostic::error(
+                Code::COMMAND_LINE,
+                format!("no task matches `{name}`, at which the run was to start"),
+            )
+            .help("`--list-tasks` shows the names; tasks of dynamic includes are not found"),
+        );
+    }
     run.bus.emit(EventKind::RunFinished {
         exit_code: ended.code(),
         seconds: begun.elapsed().as_secs_f64(),

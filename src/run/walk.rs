@@ -130,6 +130,14 @@ impl PlayRun {
         let scope = self.scope(&first, task, here);
         let task_ref = self.task_ref(task, &scope);
         let is_meta = matches!(task.kind, Kind::Builtin(Builtin::Meta));
+        if !task.is_handler && !self.is_reached(&task_ref)
+            || !is_meta && !self.is_wanted(&task_ref, &first).await
+        {
+            return Walked {
+                ok: hosts,
+                failed: Vec::new(),
+            };
+        }
         if !is_meta {
             self.run.bus.emit(EventKind::TaskStarted {
                 task: task_ref.clone(),

@@ -19,6 +19,10 @@ pub struct Settings {
     pub tags: Vec<String>,
     pub skip_tags: Vec<String>,
     pub limit: Option<String>,
+    /// `--start-at-task`: a name or pattern.
+    pub start_at: Option<String>,
+    /// `--step`: each task is asked for.
+    pub step: bool,
 }
 
 /// What the tasks of one play share.

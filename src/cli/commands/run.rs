@@ -7,7 +7,7 @@ use layerplay_modules::secret::Secrets;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{lab, project};
+use super::{lab, list, project};
 use crate::cli::args::{Format, RunArgs};
 use crate::cli::prompter::Terminal;
 use crate::cli::{exit, printer};
@@ -64,6 +64,8 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         tags: args.tags.clone(),
         skip_tags: args.skip_tags.clone(),
         limit: limit.clone(),
+        start_at: args.start_at_task.clone(),
+        step: args.step,
     };
     let secrets = Arc::new(Secrets::default());
     let output = Output::new(Box::new(anstream::stdout()), Arc::clone(&secrets));
@@ -85,6 +87,10 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
     };
     let cancel = CancellationToken::new();
     let world = Arc::new(World::new(inventory, Templar::new(None), extra, settings));
+    if args.list_tasks || args.list_hosts || args.list_tags || args.syntax_check {
+        list::show(&playbooks, &world, args);
+        return Ok(exit::OK);
+    }
     project::show(&project::lint(&playbooks, &catalogue, Some(&world)));
     let run = Arc::new(Run::new(
         world,
