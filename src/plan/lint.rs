@@ -60,6 +60,8 @@ struct Linter<'c> {
 impl Linter<'_> {
     fn play(&mut self, play: &Play) {
         self.vars(&play.vars);
+        let prompted = play.prompts.iter().map(|prompt| Arc::clone(&prompt.name));
+        self.defined.extend(prompted);
         self.look(|lint| {
             lint.value(&play.hosts);
             for lazy in play

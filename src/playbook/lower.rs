@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::keywords::{self, BELOW_PLAYS, INHERITED, Keywords, each};
-use super::{Block, Catalogue, Item, Play, Playbook, Role, Stage, Task};
+use super::{Block, Catalogue, Item, Play, Playbook, Prompt, Role, Stage, Strategy, Task};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{self, SourceFile, Span};
 use crate::template::Lazy;
@@ -31,6 +31,18 @@ pub(super) const PLAY: &[&str] = &[
     "vars_prompt",
 ];
 pub(super) const SECTIONS: &[&str] = &["block", "rescue", "always"];
+/// What an entry of `vars_prompt` may say.
+const PROMPT: &[&str] = &[
+    "confirm",
+    "default",
+    "encrypt",
+    "name",
+    "private",
+    "prompt",
+    "salt",
+    "salt_size",
+    "unsafe",
+];
 /// Imports inside imports: deeper is a file that imports itself.
 const DEEPEST: usize = 32;
 
@@ -70,15 +82,20 @@ pub fn lower_included(
     (items, lowering.problems)
 }
 
+fn strategy(value: &Node) -> Option<Strategy> {
+    let text = value.as_str().unwrap_or_default();
+    match text.strip_prefix("ansible.builtin.").unwrap_or(text) {
+        "linear" => Some(Strategy::Linear),
+        "free" | "host_pinned" => Some(Strategy::Free),
+        _ => None,
+    }
+}
+
 /// Keywords of plays that would be silently wrong if they were left out.
 fn unsupported(word: &str, value: &Node) -> Option<&'static str> {
-    let is_empty = value.is_null() || value.as_sequence().is_some_and(<[Node]>::is_empty);
     match word {
-        "vars_prompt" if !is_empty => {
-            Some("`vars_prompt` is not supported: give variables with `-e`")
-        }
-        "strategy" if !matches!(value.as_str(), Some("linear" | "ansible.builtin.linear")) => Some(
-            "only the strategy `linear` is supported: all hosts finish a task before any starts on the next",
+        "strategy" if strategy(value).is_none() => Some(
+            "the strategies are `linear` (all hosts finish a task before any starts on the next), `free` and `host_pinned`",
         ),
         _ => None,
     }
@@ -268,6 +285,12 @@ impl Lowering<'_> {
         for item in own_handlers {
             flatten(item, &mut handlers);
         }
+        let prompts = mapping
+            .get("vars_prompt")
+            .into_iter()
+            .flat_map(each)
+            .filter_map(|node| self.prompt(node))
+            .collect();
         let flag = |key: &str| {
             let text = mapping.get(key).and_then(Node::as_str);
             text.and_then(keywords::yes_or_no)
@@ -301,12 +324,58 @@ impl Lowering<'_> {
             force_handlers: flag("force_handlers").unwrap_or(false),
             stage: mapping.get("stage").and_then(|node| self.stage(node)),
             keywords,
+            strategy: mapping
+                .get("strategy")
+                .and_then(strategy)
+                .unwrap_or_default(),
+            prompts,
             pre_tasks,
             roles,
             tasks,
             post_tasks,
             handlers,
             public_roles: std::mem::take(&mut self.public_roles),
+        })
+    }
+
+    fn prompt(&mut self, node: &Node) -> Option<Prompt> {
+        let mapping = node.as_mapping();
+        let text = |key: &str| mapping.and_then(|mapping| mapping.get(key)?.as_str());
+        let Some(name) = text("name").filter(|name| keywords::is_name(name)) else {
+            self.error(
+                Code::WRONG_SHAPE,
+                &node.span,
+                "an entry of `vars_prompt` is a mapping with the `name` of a variable",
+            );
+            return None;
+        };
+        for (key, _) in mapping.into_iter().flat_map(Mapping::iter) {
+            let word = key.as_str().unwrap_or_default();
+            if !PROMPT.contains(&word) {
+                self.problems.push(
+                    Diagnostic::error(
+                        Code::UNKNOWN_KEYWORD,
+                        format!("`vars_prompt` has no key `{word}`"),
+                    )
+                    .at(&key.span, "")
+                    .suggest(word, PROMPT.iter().copied()),
+                );
+            }
+        }
+        if text("encrypt").is_some() {
+            self.error(
+                Code::WRONG_SHAPE,
+                &node.span,
+                "`encrypt` of `vars_prompt` is not supported: use the filter `password_hash`",
+            );
+        }
+        let flag = |key: &str| text(key).and_then(keywords::yes_or_no);
+        Some(Prompt {
+            name: Arc::from(name),
+            text: text("prompt").unwrap_or(name).to_owned(),
+            default: text("default").map(ToOwned::to_owned),
+            private: flag("private").unwrap_or(true),
+            confirm: flag("confirm").unwrap_or(false),
         })
     }
 

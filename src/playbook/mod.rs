@@ -66,6 +66,9 @@ pub struct Play {
     pub gather_facts: Option<bool>,
     pub max_fail_percentage: Option<Lazy>,
     pub force_handlers: bool,
+    pub strategy: Strategy,
+    /// `vars_prompt`.
+    pub prompts: Vec<Prompt>,
     pub stage: Option<Stage>,
     pub pre_tasks: Vec<Item>,
     /// Run before `tasks`.
@@ -76,6 +79,27 @@ pub struct Play {
     pub handlers: Vec<Arc<Task>>,
     /// Roles whose variables all tasks of the play see: those listed and those imported.
     pub public_roles: Vec<Arc<Role>>,
+}
+
+/// How hosts go through a play.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// All finish a task before any starts on the next.
+    #[default]
+    Linear,
+    /// Each goes on by itself.
+    Free,
+}
+
+/// A variable that a person is asked for.
+#[derive(Debug, Clone)]
+pub struct Prompt {
+    pub name: Arc<str>,
+    pub text: String,
+    pub default: Option<String>,
+    /// Not shown while it is typed, nor later.
+    pub private: bool,
+    pub confirm: bool,
 }
 
 /// A step of a promotion.

@@ -21,11 +21,21 @@ impl PlayRun {
                 .filter(|(_, handler)| answers(handler, name))
                 .map(|(at, _)| at)
                 .collect();
-            // Of several handlers with one name the first runs; of a topic all do.
-            let by_name = found
-                .iter()
-                .copied()
-                .find(|at| is_called(&handlers[*at], name));
+            // Of several handlers with one name that of the play runs, else the first of the role that came last; of a
+            // topic all do.
+            let named = || {
+                found
+                    .iter()
+                    .copied()
+                    .filter(|at| is_called(&handlers[*at], name))
+            };
+            let by_name = named().find(|at| handlers[*at].role.is_none()).or_else(|| {
+                let last = handlers[named().next_back()?].role.clone()?;
+                named().find(|at| {
+                    let role = handlers[*at].role.as_ref();
+                    role.is_some_and(|role| Arc::ptr_eq(role, &last))
+                })
+            });
             let chosen: Vec<usize> = match by_name {
                 Some(at) => found
                     .iter()

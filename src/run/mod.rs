@@ -5,6 +5,7 @@
 //! unit       one host, one task: loop, when, retries    attempt  arguments, connection, the module
 //! builtin    actions that need the language             nested   modules in YAML
 //! jobs       async tasks                               steps    --start-at-task, --step
+//! prompts    vars_prompt
 //! pause      the person at the terminal                roles    roles, once a host
 //! bus        everything leaves through here             result   what playbooks read
 //! handlers   what was notified                      include  files of tasks
@@ -21,6 +22,7 @@ mod jobs;
 mod nested;
 mod pause;
 mod play;
+mod prompts;
 mod result;
 mod roles;
 mod steps;

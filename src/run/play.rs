@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
+use futures_util::stream::{self, StreamExt};
 use indexmap::{IndexMap, IndexSet};
 
 use super::attempt::Unit;
@@ -14,10 +15,10 @@ use super::{Ended, Run};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::event::{EventKind, Place};
 use crate::plan::{BatchSize, Selection, batches};
-use crate::playbook::{Item, Play, Playbook, Task};
+use crate::playbook::{Item, Play, Playbook, Strategy, Task};
 use crate::promote::StageRecord;
 use crate::template::Lazy;
-use crate::vars::{Layers, PlayContext, TaskScope, load_path};
+use crate::vars::{Layers, PlayContext, TaskScope, Vars, load_path};
 
 /// One play on one batch.
 pub(super) struct PlayRun {
@@ -26,6 +27,8 @@ pub(super) struct PlayRun {
     pub(super) context: Arc<PlayContext>,
     pub(super) selection: Selection,
     pub(super) order: Vec<Arc<str>>,
+    /// What the person at the terminal said.
+    answers: Arc<Vars>,
     vars: HashMap<Arc<str>, Layers>,
     pub(super) notified: Mutex<HashMap<Arc<str>, IndexSet<usize>>>,
     failed: Mutex<HashSet<Arc<str>>>,
@@ -225,6 +228,7 @@ async fn one(
     let groups = batches(&hosts, &sizes);
     let count = groups.len();
     let mut opened = IndexSet::new();
+    let answers = Arc::new(super::prompts::ask(run, play).await?);
     for (index, batch) in groups.into_iter().enumerate() {
         if run.cancel.is_cancelled() {
             return Ok(false);
@@ -267,6 +271,7 @@ async fn one(
                 skip: run.world.settings.skip_tags.clone(),
             },
             order: batch.clone(),
+            answers: Arc::clone(&answers),
             vars: HashMap::new(),
             notified: Mutex::default(),
             failed: Mutex::default(),
@@ -336,6 +341,20 @@ fn order(hosts: &mut Vec<Arc<str>>, order: Option<&str>) {
 
 impl PlayRun {
     async fn sections(self: &Arc<Self>, hosts: Vec<Arc<str>>) {
+        match self.play.strategy {
+            Strategy::Linear => self.through(hosts).await,
+            // Each host by itself, as many at once as there are forks.
+            Strategy::Free => {
+                let forks = self.run.world.settings.forks.max(1);
+                stream::iter(hosts)
+                    .for_each_concurrent(forks, |host| self.through(vec![host]))
+                    .await;
+            }
+        }
+    }
+
+    /// All sections, one after another.
+    async fn through(self: &Arc<Self>, hosts: Vec<Arc<str>>) {
         let mut alive = hosts;
         let sections: [&[&[Item]]; 3] = [
             &[&self.play.pre_tasks],
@@ -406,7 +425,9 @@ impl PlayRun {
 
     pub(super) fn play_vars(&self, host: &Arc<str>) -> Layers {
         let files = self.vars.get(host).into_iter().flatten().cloned();
-        std::iter::once(Arc::clone(&self.play.vars))
+        [&self.play.vars, &self.answers]
+            .into_iter()
+            .cloned()
             .chain(files)
             .collect()
     }
