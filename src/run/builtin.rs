@@ -379,7 +379,8 @@ fn meta(unit: &Unit) -> Done {
             unit.scope.host.clear_facts();
             None
         }
-        "noop" | "refresh_inventory" | "reset_connection" => None,
+        "refresh_inventory" => Some(Request::RefreshInventory),
+        "noop" | "reset_connection" => None,
         other => return Done::failed(format!("invalid meta action requested: {other}")),
     };
     Done {

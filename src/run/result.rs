@@ -24,6 +24,7 @@ pub(super) enum Request {
         apply: Option<serde_json::Map<String, Value>>,
     },
     FlushHandlers,
+    RefreshInventory,
     ClearHostErrors,
     EndPlay,
     EndBatch,

@@ -379,6 +379,21 @@ impl PlayRun {
         });
     }
 
+    /// `meta: refresh_inventory`: the sources are read again; hosts that only this run knew are gone. Once for all hosts.
+    fn refresh_inventory(&self) {
+        let world = &self.run.world;
+        let loaded = crate::inventory::load(&world.inventory_sources());
+        if loaded.problems.has_errors() {
+            for problem in &loaded.problems.0 {
+                self.run.bus.emit(EventKind::Warning {
+                    message: format!("the inventory stays as it was: {}", problem.message),
+                });
+            }
+        } else {
+            world.change_inventory(|inventory| *inventory = loaded.inventory);
+        }
+    }
+
     /// What follows once all hosts are done with the task: who goes on, includes, meta.
     async fn settle(
         self: &Arc<Self>,
@@ -392,7 +407,7 @@ impl PlayRun {
         let mut walked = Walked::default();
         let mut includes: Vec<Included> = Vec::new();
         let (mut any_failed, mut any_lost) = (false, false);
-        let (mut flush, mut ended_hosts) = (false, Vec::new());
+        let (mut flush, mut refresh, mut ended_hosts) = (false, false, Vec::new());
         let once_failed = rules.once
             && ends
                 .values()
@@ -435,6 +450,7 @@ impl PlayRun {
                         }
                     }
                     Request::FlushHandlers => flush = true,
+                    Request::RefreshInventory => refresh = true,
                     Request::ClearHostErrors => self.run.forgive(),
                     Request::EndPlay => self.end(false),
                     Request::EndBatch => self.end(true),
@@ -466,6 +482,9 @@ impl PlayRun {
                 self.mark_failed(&walked.ok);
                 walked.failed.append(&mut walked.ok);
             }
+        }
+        if refresh {
+            self.refresh_inventory();
         }
         if flush {
             let before = std::mem::take(&mut walked.ok);
