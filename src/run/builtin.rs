@@ -13,7 +13,7 @@ use super::unit::condition;
 use crate::diagnostic::{Diagnostics, draw};
 use crate::playbook::{Builtin, RoleWish, yes_or_no};
 use crate::template::{Condition, Lazy, TemplateErrorKind, TemplateText};
-use crate::vars::{Vars, is_reserved, load_path};
+use crate::vars::{DirOptions, Vars, is_reserved, load_dir, load_file};
 
 pub(super) async fn run(unit: &Unit, action: Builtin, arguments: Map<String, Value>) -> Done {
     if let Some(wrong) = action.unknown(&arguments) {
@@ -262,10 +262,32 @@ fn include_vars(unit: &Unit, arguments: &Map<String, Value>) -> Done {
             "Could not find or access '{name}' on the Ansible Controller."
         ));
     };
-    let vars = match load_path(&path) {
-        Ok(vars) => vars,
+    if text(arguments, "hash_behaviour").is_some_and(|text| text == "merge") {
+        return Done::failed("`include_vars` does not merge: use the filter `combine`");
+    }
+    let loaded = if path.is_dir() {
+        let options = DirOptions {
+            depth: text(arguments, "depth")
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0),
+            matching: text(arguments, "files_matching"),
+            ignore: names(arguments.get("ignore_files")),
+            extensions: names(arguments.get("extensions")),
+            ignore_unknown: text(arguments, "ignore_unknown_extensions")
+                .is_some_and(|text| yes_or_no(&text) == Some(true)),
+        };
+        load_dir(&path, &options)
+    } else {
+        load_file(&path).map(|vars| (vars, vec![path]))
+    };
+    let (vars, files) = match loaded {
+        Ok(loaded) => loaded,
         Err(problems) => return drawn(&problems),
     };
+    let files: Vec<String> = files
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     let scope = unit.scope.share();
     let mut facts = Map::new();
     for (key, value) in &vars {
@@ -281,9 +303,7 @@ fn include_vars(unit: &Unit, arguments: &Map<String, Value>) -> Done {
         }
         None => unit.scope.host.add_included(vars),
     }
-    Done::ok(
-        json!({"ansible_facts": facts, "ansible_included_var_files": [path.display().to_string()]}),
-    )
+    Done::ok(json!({"ansible_facts": facts, "ansible_included_var_files": files}))
 }
 
 fn include_tasks(unit: &Unit, arguments: &Map<String, Value>) -> Done {
