@@ -131,7 +131,10 @@ impl Lowering<'_> {
                 format!("couldn't resolve module/action '{name}'"),
             )
             .at(&name_node.span, "");
-            if let Some(near) = self.catalogue.nearest(&name) {
+            if let Some(path) = self.catalogue.passed_over(&name) {
+                let path = path.display();
+                problem = problem.help(format!("`{path}` is not executable: `chmod +x {path}`"));
+            } else if let Some(near) = self.catalogue.nearest(&name) {
                 problem = problem.help(format!("did you mean `{near}`?"));
             }
             self.problems

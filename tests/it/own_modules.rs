@@ -75,6 +75,11 @@ fn executables_and_yaml_beside_a_playbook_are_modules() {
     let (code, said) = play(dir.path(), &playbook, &[]);
     assert!(code == Some(0) && said.contains("changed=0"), "{said}");
 
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, said) = play(dir.path(), &playbook, &[]);
+    assert!(code == Some(4) && said.contains("chmod +x"), "{said}");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+
     let wrong =
         "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - keep_line: {line: hello}\n";
     let (code, said) = play(dir.path(), wrong, &[]);
