@@ -4,6 +4,7 @@ mod args;
 pub mod exit;
 mod printer;
 mod prompter;
+mod secrets;
 
 mod commands {
     pub(super) mod check;
@@ -14,6 +15,7 @@ mod commands {
     pub(super) mod lab;
     mod project;
     pub(super) mod run;
+    pub(super) mod vault;
 }
 
 use clap::Parser;
@@ -37,6 +39,7 @@ pub fn run() -> u8 {
         Command::Inventory(args) => commands::inventory::run(&args),
         Command::Doc { module, schema } => commands::doc::run(module.as_deref(), schema),
         Command::Init { dir } => commands::init::run(&dir),
+        Command::Vault { command } => commands::vault::run(&command),
         Command::Lab { command } => commands::lab::run(&command),
         Command::Completion { shell } => commands::completion::run(shell),
     }

@@ -249,7 +249,7 @@ fn include_vars(unit: &Unit, arguments: &Map<String, Value>) -> Done {
             "Could not find or access '{name}' on the Ansible Controller."
         ));
     };
-    let vars = match load_path(&path) {
+    let vars = match load_path(&path, unit.templar().reader()) {
         Ok(vars) => vars,
         Err(problems) => return drawn(&problems),
     };

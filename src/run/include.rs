@@ -50,7 +50,11 @@ impl PlayRun {
         });
         let mut parent = task.around.as_deref().cloned().unwrap_or_default();
         apply(&mut parent, include.apply.as_ref());
-        let read = crate::source::read(&include.file)
+        let read = self
+            .run
+            .catalogue
+            .reader
+            .read(&include.file)
             .map_err(|problem| {
                 crate::diagnostic::Diagnostic::error(
                     crate::diagnostic::Code::UNREADABLE,

@@ -4,7 +4,7 @@
 //! play       batches, sections, handlers, gates         walk     blocks: which hosts go where
 //! unit       one host, one task: loop, when, retries    attempt  arguments, connection, the module
 //! builtin    actions that need the language             nested   modules in YAML
-//! pause      the person at the terminal
+//! pause      the person at the terminal             reach    how a host is reached, with whose rights
 //! bus        everything leaves through here             result   what playbooks read
 //! handlers   what was notified                      include  files of tasks
 //! gate       what a stage may apply
@@ -19,6 +19,7 @@ mod include;
 mod nested;
 mod pause;
 mod play;
+mod reach;
 mod result;
 mod unit;
 mod walk;
