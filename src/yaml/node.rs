@@ -156,7 +156,9 @@ impl Node {
         match &self.kind {
             NodeKind::Scalar(_) => {}
             NodeKind::Sequence(items) => {
-                items.iter().for_each(|item| item.hide_below(name, reader));
+                for item in items {
+                    item.hide_below(name, reader);
+                }
             }
             NodeKind::Mapping(mapping) => {
                 for (key, value) in mapping.iter() {
