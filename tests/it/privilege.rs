@@ -53,7 +53,6 @@ fn variables_come_before_keywords_and_these_before_options() {
     let option = ["-b", "--become-user", "of_option"];
     let user = |name: &str| Some(format!("-n -u {name}"));
     assert_eq!(asked("", "", &[]), None);
-    assert_eq!(asked("", "", &["-b"]), user("root"));
     assert_eq!(asked("", "", &option), user("of_option"));
     assert_eq!(asked("", keyword, &option), user("of_keyword"));
     assert_eq!(
@@ -62,21 +61,30 @@ fn variables_come_before_keywords_and_these_before_options() {
     );
     assert_eq!(asked("ansible_become=no", keyword, &option), None);
     assert_eq!(asked("", "  become: false\n", &option), None);
-    assert_eq!(asked("ansible_become=yes", "", &[]), user("root"));
+    assert_eq!(
+        asked("ansible_become=yes ansible_become_user=other", "", &[]),
+        user("other")
+    );
     assert_eq!(
         asked(
-            "ansible_become_method=ansible.builtin.sudo ansible_become_flags=-H",
+            "ansible_become_method=ansible.builtin.sudo ansible_become_flags=-H ansible_become_user=other",
             "  become: true\n  become_method: other\n",
             &["--become-method", "su"]
         ),
-        Some("-n -H -u root".to_owned())
+        Some("-n -H -u other".to_owned())
     );
 }
 
 #[test]
 fn a_password_goes_by_either_name() {
-    let sudo = |secret: &str| Some(format!("-S -p  -u root {secret}"));
-    let file = ["-b", "--become-password-file", "secret"];
+    let sudo = |secret: &str| Some(format!("-S -p  -u other {secret}"));
+    let file = [
+        "-b",
+        "--become-user",
+        "other",
+        "--become-password-file",
+        "secret",
+    ];
     assert_eq!(asked("", "", &file), sudo("pass-of-file"));
     for name in ["ansible_become_pass", "ansible_become_password"] {
         assert_eq!(
