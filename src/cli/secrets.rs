@@ -147,7 +147,7 @@ fn wrong(message: String) -> Diagnostic {
 
 fn question(text: &str, purpose: Purpose) -> Result<Password, Diagnostics> {
     let ask = |text: &str| {
-        hidden(text).map_err(|problem| {
+        prompter::ask_hidden(text).map_err(|problem| {
             wrong(format!("no vault password was given: {problem}"))
                 .help("give it with `--vault-password-file FILE`")
         })
@@ -171,16 +171,6 @@ fn question(text: &str, purpose: Purpose) -> Result<Password, Diagnostics> {
         return Err(wrong("the vault password is empty".to_owned()).into());
     }
     Ok(Password::new(password.into_bytes()))
-}
-
-/// Asks on the terminal for something that is not shown.
-pub(in crate::cli) fn hidden(text: &str) -> std::io::Result<String> {
-    printer::question(text);
-    let answer = prompter::ask(true);
-    if prompter::is_interactive() {
-        printer::err("");
-    }
-    answer
 }
 
 fn expand_home(text: &str) -> PathBuf {

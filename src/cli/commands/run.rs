@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{lab, project};
 use crate::cli::args::{Format, ReachOptions, RunArgs};
-use crate::cli::prompter::Terminal;
-use crate::cli::{exit, printer, secrets};
+use crate::cli::prompter::{self, Terminal};
+use crate::cli::{exit, printer};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::event::{EventKind, Sink};
 use crate::platform::Adapters;
@@ -126,7 +126,7 @@ fn reach(options: &ReachOptions) -> Result<Reach, Diagnostics> {
             Some(text.trim().to_owned())
         }
         None if options.ask_become_pass => {
-            let answer = secrets::hidden("BECOME password: ")
+            let answer = prompter::ask_hidden("BECOME password: ")
                 .map_err(|problem| wrong(format!("no password was given: {problem}")))?;
             Some(answer)
         }

@@ -286,7 +286,7 @@ fn plain(args: &EncryptStringArgs) -> Result<Vec<Plain>, Diagnostics> {
             printer::question("String to encrypt: ");
             prompter::ask(false)
         } else {
-            secrets::hidden("String to encrypt (hidden): ")
+            prompter::ask_hidden("String to encrypt (hidden): ")
         };
         all.push(Plain {
             text: text.map_err(failed)?,
