@@ -6,7 +6,7 @@
 //!  text            parsed            meant                decided        done                 shown, kept
 //!  SourceFile ──►  yaml::Node  ──►   playbook::Playbook ─► plan::Plan ─► event::Event* ─►     report::*
 //!    source::read    yaml::parse       playbook::lower       plan::build    run::execute
-//!                                      + inventory::Inventory + Selection    │
+//!    + vault                           + inventory::Inventory + Selection    │
 //!                                      + vars (lazy, per host)               └─► layerplay_modules: inspect ─► Change ─► apply ─► Outcome
 //! ```
 
@@ -24,4 +24,5 @@ pub mod run;
 pub mod source;
 pub mod template;
 pub mod vars;
+pub mod vault;
 pub mod yaml;

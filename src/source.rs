@@ -1,9 +1,14 @@
 //! In: paths of the user's files. Out: their text, kept once and shared, and spans into it. The only reader of user
-//! text: everything that a person wrote for layerplay comes through here, so that every error can show its line.
+//! text: everything that a person wrote for layerplay comes through here, so that every error can show its line, and
+//! files that are encrypted as a whole are opened on the way.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use layerplay_modules::secret::Secrets;
+
+use crate::vault::{Keyring, VaultError, is_vault};
 
 /// A file of the user's (or a named piece of text: `--extra-vars`), read once.
 #[derive(PartialEq, Eq)]
@@ -11,6 +16,8 @@ pub struct SourceFile {
     /// As it is shown; absolute for files.
     pub path: PathBuf,
     pub text: String,
+    /// It was encrypted: its lines are never shown.
+    pub is_secret: bool,
 }
 
 impl fmt::Debug for SourceFile {
@@ -25,6 +32,7 @@ impl SourceFile {
         Arc::new(Self {
             path: name.into(),
             text: text.into(),
+            is_secret: false,
         })
     }
 
@@ -108,10 +116,77 @@ pub enum SourceError {
     },
     #[error("`{}`: not UTF-8 text (first bad byte at {at})", path.display())]
     NotText { path: PathBuf, at: usize },
+    #[error("`{}`: {source}", path.display())]
+    Vault { path: PathBuf, source: VaultError },
 }
 
-/// Reads a file; the path is made absolute for messages. A leading byte order mark is dropped.
+/// Reads a file; the path is made absolute for messages. A leading byte order mark is dropped. A vault is refused:
+/// whoever may meet one has a [`Reader`].
 pub fn read(path: &Path) -> Result<Arc<SourceFile>, SourceError> {
+    Reader::default().read(path)
+}
+
+/// Reads files with the passwords of a run. What was encrypted is masked wherever it is shown.
+#[derive(Clone, Default)]
+pub struct Reader {
+    keyring: Arc<Keyring>,
+    secrets: Arc<Secrets>,
+}
+
+/// Shorter lines of a file are words like `done`: hiding them would hide nothing and break all text.
+const SHORTEST_LINE: usize = 8;
+
+impl Reader {
+    pub fn new(keyring: Keyring, secrets: Arc<Secrets>) -> Self {
+        Self {
+            keyring: Arc::new(keyring),
+            secrets,
+        }
+    }
+
+    /// As [`read`], and opens a vault.
+    pub fn read(&self, path: &Path) -> Result<Arc<SourceFile>, SourceError> {
+        let mut file = read_text(path)?;
+        if is_vault(file.text.as_bytes()) {
+            file.text =
+                self.keyring
+                    .open_text(&file.text)
+                    .map_err(|source| SourceError::Vault {
+                        path: file.path.clone(),
+                        source,
+                    })?;
+            file.is_secret = true;
+        }
+        Ok(Arc::new(file))
+    }
+
+    /// What is inside of a vaulted value.
+    pub fn open(&self, text: &str) -> Result<String, VaultError> {
+        let value = self.keyring.open_text(text)?;
+        self.hide(&value);
+        Ok(value)
+    }
+
+    /// Masks a value from now on.
+    pub fn hide(&self, value: &str) {
+        self.secrets.add(value);
+    }
+
+    /// Masks the lines of a text from now on.
+    pub fn hide_lines(&self, text: &str) {
+        for line in text.lines().map(str::trim) {
+            if line.len() >= SHORTEST_LINE {
+                self.secrets.add(line);
+            }
+        }
+    }
+
+    pub fn secrets(&self) -> &Arc<Secrets> {
+        &self.secrets
+    }
+}
+
+fn read_text(path: &Path) -> Result<SourceFile, SourceError> {
     let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let bytes = std::fs::read(path).map_err(|source| SourceError::Io {
         path: shown.clone(),
@@ -125,5 +200,9 @@ pub fn read(path: &Path) -> Result<Arc<SourceFile>, SourceError> {
         .strip_prefix('\u{feff}')
         .map(ToOwned::to_owned)
         .unwrap_or(text);
-    Ok(Arc::new(SourceFile { path: shown, text }))
+    Ok(SourceFile {
+        path: shown,
+        text,
+        is_secret: false,
+    })
 }

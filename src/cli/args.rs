@@ -22,7 +22,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run playbooks. Without an inventory they run against a simulated OpenShift.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Find the mistakes in playbooks; touches nothing.
     Check(CheckArgs),
     /// Show the inventory as layerplay reads it.
@@ -36,6 +36,11 @@ pub enum Command {
     },
     /// Write a project to start from: playbooks, one layer, an inventory to fill in.
     Init { dir: PathBuf },
+    /// Encrypt and decrypt files and strings as ansible-vault does.
+    Vault {
+        #[command(subcommand)]
+        command: VaultCommand,
+    },
     /// A simulated OpenShift that stays up.
     Lab {
         #[command(subcommand)]
@@ -68,6 +73,60 @@ pub struct InventoryOptions {
     pub extra_vars: Vec<String>,
 }
 
+/// Where the passwords of vaults come from.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Vaults")]
+pub struct VaultOptions {
+    /// A vault id and where its password comes from: a file, an executable, or `prompt`.
+    #[arg(long = "vault-id", value_name = "[LABEL@]SOURCE")]
+    pub vault_ids: Vec<String>,
+    /// File with the password of vaults, or executable that prints it (also `ANSIBLE_VAULT_PASSWORD_FILE`).
+    #[arg(
+        long = "vault-password-file",
+        visible_alias = "vault-pass-file",
+        value_name = "FILE"
+    )]
+    pub vault_password_files: Vec<String>,
+    /// Ask for the password of vaults.
+    #[arg(short = 'J', long, visible_alias = "ask-vault-password")]
+    pub ask_vault_pass: bool,
+}
+
+/// How hosts are reached where neither a keyword nor a variable says it.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Connections")]
+pub struct ReachOptions {
+    /// Run tasks with another user's rights.
+    #[arg(short = 'b', long = "become")]
+    pub becomes: bool,
+    /// Whose rights; `root` by default.
+    #[arg(long, value_name = "USER")]
+    pub become_user: Option<String>,
+    /// `sudo` or `su`; `sudo` by default.
+    #[arg(long, value_name = "METHOD")]
+    pub become_method: Option<String>,
+    /// Ask for the password that `sudo` wants.
+    #[arg(short = 'K', long)]
+    pub ask_become_pass: bool,
+    /// File with the password that `sudo` wants.
+    #[arg(
+        long,
+        visible_alias = "become-pass-file",
+        value_name = "FILE",
+        conflicts_with = "ask_become_pass"
+    )]
+    pub become_password_file: Option<PathBuf>,
+    /// User to connect as.
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
+    /// `ssh`, `local` or `cluster`.
+    #[arg(short, long, value_name = "KIND")]
+    pub connection: Option<String>,
+    /// SSH key.
+    #[arg(long, visible_alias = "key-file", value_name = "FILE")]
+    pub private_key: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Paths of playbooks; a name that is no path is looked for under `playbooks/`.
@@ -75,6 +134,10 @@ pub struct RunArgs {
     pub playbooks: Vec<PathBuf>,
     #[command(flatten)]
     pub inventory: InventoryOptions,
+    #[command(flatten)]
+    pub vault: VaultOptions,
+    #[command(flatten)]
+    pub reach: ReachOptions,
     /// Only tasks with these tags.
     #[arg(short, long, value_name = "TAGS", value_delimiter = ',')]
     pub tags: Vec<String>,
@@ -122,6 +185,8 @@ pub struct CheckArgs {
     pub playbooks: Vec<PathBuf>,
     #[command(flatten)]
     pub inventory: InventoryOptions,
+    #[command(flatten)]
+    pub vault: VaultOptions,
     #[arg(long, value_enum, default_value = "pretty")]
     pub format: Format,
 }
@@ -131,6 +196,8 @@ pub struct CheckArgs {
 pub struct InventoryArgs {
     #[command(flatten)]
     pub inventory: InventoryOptions,
+    #[command(flatten)]
+    pub vault: VaultOptions,
     /// All groups, hosts and variables as JSON.
     #[arg(long)]
     pub list: bool,
@@ -157,4 +224,105 @@ pub struct LabDir {
     /// Where its kubeconfigs and inventory are written.
     #[arg(long, value_name = "DIR", env = "LAYERPLAY_LAB_DIR")]
     pub dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum VaultCommand {
+    /// Write a new encrypted file in an editor.
+    Create {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Start the editor also without a terminal.
+        #[arg(long)]
+        skip_tty_check: bool,
+        #[command(flatten)]
+        seal: SealOptions,
+    },
+    /// Encrypt files in place; without one, standard input to standard output.
+    Encrypt {
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        output: OutputOption,
+        #[command(flatten)]
+        seal: SealOptions,
+    },
+    /// Encrypt strings, as YAML to put into a file.
+    #[command(visible_alias = "encrypt_string")]
+    EncryptString(EncryptStringArgs),
+    /// Decrypt files in place; without one, standard input to standard output.
+    Decrypt {
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        output: OutputOption,
+        #[command(flatten)]
+        vault: VaultOptions,
+    },
+    /// Show what is inside.
+    View {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        vault: VaultOptions,
+    },
+    /// Change what is inside in an editor.
+    Edit {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        vault: VaultOptions,
+    },
+    /// Encrypt files with another password.
+    Rekey {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// File with the new password, or executable that prints it.
+        #[arg(long, value_name = "FILE", conflicts_with = "new_vault_id")]
+        new_vault_password_file: Option<String>,
+        /// The new vault id and where its password comes from.
+        #[arg(long, value_name = "[LABEL@]SOURCE")]
+        new_vault_id: Option<String>,
+        #[command(flatten)]
+        seal: SealOptions,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct SealOptions {
+    #[command(flatten)]
+    pub vault: VaultOptions,
+    /// The vault id to encrypt with, when several are given.
+    #[arg(long, value_name = "LABEL")]
+    pub encrypt_vault_id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct OutputOption {
+    /// Where the result goes instead; `-` for standard output.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct EncryptStringArgs {
+    /// Strings; `-` reads one from standard input, as does none at all.
+    #[arg(value_name = "STRING")]
+    pub strings: Vec<String>,
+    /// Ask for the string.
+    #[arg(short, long, conflicts_with = "stdin_name")]
+    pub prompt: bool,
+    /// Show what is typed.
+    #[arg(long)]
+    pub show_input: bool,
+    /// The variable of a string; may be given once for each.
+    #[arg(short, long = "name", value_name = "NAME")]
+    pub names: Vec<String>,
+    /// The variable of what standard input holds.
+    #[arg(long, value_name = "NAME")]
+    pub stdin_name: Option<String>,
+    #[command(flatten)]
+    pub output: OutputOption,
+    #[command(flatten)]
+    pub seal: SealOptions,
 }

@@ -4,6 +4,7 @@ mod args;
 pub mod exit;
 mod printer;
 mod prompter;
+mod secrets;
 
 mod commands {
     pub(super) mod check;
@@ -15,6 +16,7 @@ mod commands {
     mod list;
     mod project;
     pub(super) mod run;
+    pub(super) mod vault;
 }
 
 use clap::Parser;
@@ -38,6 +40,7 @@ pub fn run() -> u8 {
         Command::Inventory(args) => commands::inventory::run(&args),
         Command::Doc { module, schema } => commands::doc::run(module.as_deref(), schema),
         Command::Init { dir } => commands::init::run(&dir),
+        Command::Vault { command } => commands::vault::run(&command),
         Command::Lab { command } => commands::lab::run(&command),
         Command::Completion { shell } => commands::completion::run(shell),
     }

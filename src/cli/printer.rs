@@ -11,3 +11,10 @@ pub(super) fn out(text: &str) {
 pub(super) fn err(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
+
+/// A question, whose answer is given on the same line.
+pub(super) fn question(text: &str) {
+    let mut stderr = anstream::stderr();
+    let _ = write!(stderr, "{text}");
+    let _ = stderr.flush();
+}

@@ -1,9 +1,12 @@
 //! Questions to the person at the terminal. In: whether the answer may be seen; out: one line, without its end. The
-//! question itself is printed by a reporter.
+//! question itself is printed by a reporter; before a run, by the printer.
 
 use std::io::{self, BufRead, IsTerminal};
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::printer;
 
 /// Whether somebody can answer.
 pub(in crate::cli) fn is_interactive() -> bool {
@@ -28,6 +31,30 @@ impl Drop for Echo {
         // A terminal that is gone needs no mending.
         let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.0);
     }
+}
+
+/// Asks for something that is not shown, before a run has begun. Ctrl-C is an error, so that the terminal is put right.
+pub(in crate::cli) fn ask_hidden(question: &str) -> io::Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let answer = runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let echo = is_interactive().then(Echo::off).transpose()?;
+        printer::question(question);
+        let reads = tokio::task::spawn_blocking(|| ask(false));
+        let answer = tokio::select! {
+            answer = reads => answer.unwrap_or_else(|problem| Err(io::Error::other(problem))),
+            _ = interrupt.recv() => Err(io::ErrorKind::Interrupted.into()),
+        };
+        if echo.is_some() {
+            printer::err("");
+        }
+        answer
+    });
+    // The thread that reads cannot be stopped, and need not be waited for.
+    runtime.shutdown_background();
+    answer
 }
 
 /// Reads an answer; `hidden` for passwords.

@@ -65,6 +65,14 @@ pub fn draw(diagnostic: &Diagnostic, color: bool) -> String {
         });
         let annotations: Vec<_> = annotations.collect();
         let text = span.file.text.get(lines).unwrap_or_default();
+        if span.file.is_secret {
+            let note = format!(
+                "in line {line} of `{}`, which is encrypted",
+                span.path().display()
+            );
+            main = main.element(Level::NOTE.message(note));
+            continue;
+        }
         let path = span.path().display().to_string();
         main = main.element(
             Snippet::source(text)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Inventory, ini, ranges, script, yaml};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::source::{self, SourceFile};
+use crate::source::{self, Reader, SourceFile};
 
 /// What the sources gave.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ const PASSED_OVER: &[&str] = &[
 ];
 
 /// Reads all sources. A comma in a source makes it a list of hosts (`a,b` or `a,`).
-pub fn load(sources: &[String]) -> Loaded {
+pub fn load(sources: &[String], reader: &Reader) -> Loaded {
     let mut inventory = Inventory::default();
     let mut problems = Diagnostics::default();
     for source in sources {
@@ -46,11 +46,11 @@ pub fn load(sources: &[String]) -> Loaded {
         let path = expand_home(source);
         if path.is_dir() {
             remember(&mut inventory, &path);
-            folder(&path, &mut inventory, &mut problems);
+            folder(&path, reader, &mut inventory, &mut problems);
         } else {
             let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
             remember(&mut inventory, parent.unwrap_or(Path::new(".")));
-            problems.extend(file(&path, &mut inventory));
+            problems.extend(file(&path, reader, &mut inventory));
         }
     }
     inventory.settle();
@@ -73,7 +73,7 @@ fn expand_home(text: &str) -> PathBuf {
     }
 }
 
-fn folder(dir: &Path, inventory: &mut Inventory, problems: &mut Diagnostics) {
+fn folder(dir: &Path, reader: &Reader, inventory: &mut Inventory, problems: &mut Diagnostics) {
     let mut entries: Vec<PathBuf> = match fs::read_dir(dir) {
         Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
         Err(problem) => {
@@ -97,21 +97,24 @@ fn folder(dir: &Path, inventory: &mut Inventory, problems: &mut Diagnostics) {
             continue;
         }
         if path.is_dir() {
-            folder(&path, inventory, problems);
+            folder(&path, reader, inventory, problems);
         } else {
-            problems.extend(file(&path, inventory));
+            problems.extend(file(&path, reader, inventory));
         }
     }
 }
 
-fn file(path: &Path, inventory: &mut Inventory) -> Diagnostics {
+fn file(path: &Path, reader: &Reader, inventory: &mut Inventory) -> Diagnostics {
     let is_executable = fs::metadata(path)
         .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
-    let source = match source::read(path) {
+    let source = match reader.read(path) {
         Ok(source) => source,
         // Compiled plugins are no text and still run.
         Err(source::SourceError::NotText { .. }) if is_executable => {
             return script::read(path, inventory);
+        }
+        Err(problem @ source::SourceError::Vault { .. }) => {
+            return Diagnostic::error(Code::INVENTORY, format!("inventory {problem}")).into();
         }
         Err(problem) => {
             return Diagnostic::error(Code::INVENTORY, format!("inventory {problem}"))
@@ -125,10 +128,33 @@ fn file(path: &Path, inventory: &mut Inventory) -> Diagnostics {
         return script::read(path, inventory);
     }
     match path.extension().and_then(|ending| ending.to_str()) {
-        Some("yml" | "yaml" | "json") => yaml::read(&source, inventory),
-        Some("ini") => ini::read(&source, inventory),
-        _ if looks_like_yaml(&source) => yaml::read(&source, inventory),
-        _ => ini::read(&source, inventory),
+        Some("yml" | "yaml" | "json") => yaml::read(&source, reader, inventory),
+
+        ending if ending != Some("ini") && looks_like_yaml(&source) => {
+            yaml::read(&source, reader, inventory)
+        }
+        _ => {
+            hide_settings(&source, reader);
+            ini::read(&source, inventory)
+        }
+    }
+}
+
+/// Masks the values of an INI inventory that was encrypted.
+fn hide_settings(file: &SourceFile, reader: &Reader) {
+    if !file.is_secret {
+        return;
+    }
+    for line in file.text.lines() {
+        // `name = value` in a section of variables, `host name=value ...` in the others.
+        if let Some((_, value)) = line.split_once(" = ") {
+            reader.hide(value);
+        }
+        for word in shlex::split(line).unwrap_or_default() {
+            if let Some((_, value)) = word.split_once('=') {
+                reader.hide(value);
+            }
+        }
     }
 }
 

@@ -5,16 +5,21 @@ use std::sync::Arc;
 
 use super::{Inventory, Vars, ranges};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::source::SourceFile;
+use crate::source::{Reader, SourceFile};
 use crate::template::Lazy;
 use crate::yaml::{Mapping, Node, parse};
 
-pub(super) fn read(file: &Arc<SourceFile>, inventory: &mut Inventory) -> Diagnostics {
+pub(super) fn read(
+    file: &Arc<SourceFile>,
+    reader: &Reader,
+    inventory: &mut Inventory,
+) -> Diagnostics {
     let (node, mut problems) = parse(file);
     let Some(node) = node else { return problems };
     if node.is_null() {
         return problems;
     }
+    node.hide(reader);
     match node.as_mapping() {
         Some(groups) => {
             for (name, group) in groups.iter() {

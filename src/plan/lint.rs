@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 use crate::playbook::{Builtin, Catalogue, Item, Kind, Play, Playbook, Task, lower_included};
-use crate::source::{self, Span};
+use crate::source::Span;
 use crate::template::{Lazy, Lint, TemplateText};
 use crate::vars::{Vars, load_path, magic_names};
 
@@ -202,7 +202,7 @@ impl Linter<'_> {
     }
 
     fn vars_file(&mut self, path: &Path) {
-        match load_path(path) {
+        match load_path(path, &self.catalogue.reader) {
             Ok(vars) => self.vars(&vars),
             Err(problems) => self.problems.extend(problems),
         }
@@ -301,7 +301,7 @@ impl Linter<'_> {
                 Render::J2 => path.extension().is_some_and(|ending| ending == "j2"),
                 Render::Never => false,
             };
-            if let (true, Ok(source)) = (is_template, source::read(&path)) {
+            if let (true, Ok(source)) = (is_template, self.catalogue.reader.read(&path)) {
                 let text = TemplateText {
                     text: Arc::from(source.text.as_str()),
                     span: Span::new(&source, 0, source.text.len()),
@@ -352,7 +352,7 @@ impl Linter<'_> {
         if !self.included.insert(path.clone()) {
             return;
         }
-        match source::read(&path) {
+        match self.catalogue.reader.read(&path) {
             Ok(file) => {
                 let (items, problems) = lower_included(
                     &file,

@@ -15,6 +15,7 @@ use layerplay_modules::secret::Secrets;
 use serde_json::Value;
 
 use super::local::Local;
+use super::privilege;
 use super::ssh::{Connections, Opener};
 use crate::run::{Connect, Wanted};
 
@@ -84,7 +85,7 @@ impl Connect for Adapters {
         };
         let target = match wanted.connection.trim_start_matches("ansible.builtin.") {
             "local" => Target::Machine(Arc::new(Local {
-                privilege: wanted.privilege,
+                privilege: privilege::needed(wanted.privilege, privilege::own_name().as_deref()),
                 environment: wanted.environment.clone(),
                 cancel: wanted.cancel.clone(),
             })),
@@ -96,7 +97,7 @@ impl Connect for Adapters {
                         .shell(
                             &address,
                             &wanted.variables,
-                            wanted.privilege,
+                            privilege::needed(wanted.privilege, text("ansible_user").as_deref()),
                             wanted.environment.clone(),
                             &wanted.cancel,
                         )

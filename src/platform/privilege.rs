@@ -4,6 +4,19 @@ use layerplay_modules::ModuleError;
 
 use crate::run::Become;
 
+/// Nobody has to become who they are: as with Ansible, `sudo` is then not needed at all.
+pub(super) fn needed(privilege: Option<Become>, user: Option<&str>) -> Option<Become> {
+    privilege.filter(|privilege| user != Some(privilege.user.as_str()))
+}
+
+/// Who this process is.
+pub(super) fn own_name() -> Option<String> {
+    nix::unistd::User::from_uid(nix::unistd::geteuid())
+        .ok()
+        .flatten()
+        .map(|user| user.name)
+}
+
 /// `argv` under `sudo` or `su`. A password goes to standard input, never onto a command line.
 pub(super) fn wrap(
     argv: Vec<String>,
@@ -67,6 +80,19 @@ pub(super) fn input(stdin: Option<Vec<u8>>, privilege: Option<&Become>) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_becomes_who_they_are() {
+        let privilege = Some(Become {
+            method: "sudo".to_owned(),
+            user: "root".to_owned(),
+            flags: None,
+            password: None,
+        });
+        assert_eq!(needed(privilege.clone(), Some("root")), None);
+        assert_eq!(needed(privilege.clone(), Some("core")), privilege);
+        assert_eq!(needed(privilege.clone(), None), privilege);
+    }
 
     #[test]
     fn a_commands_own_input_is_never_lost() {

@@ -12,7 +12,7 @@ use layerplay_modules::contract::{DynModule, ModuleInfo};
 use super::{Builtin, YamlModule};
 use crate::diagnostic::nearest::nearest;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::source::{self, SourceFile};
+use crate::source::{self, Reader, SourceFile};
 
 /// What a task runs.
 #[derive(Clone)]
@@ -70,11 +70,13 @@ const OWN: &[(&str, &str)] = &[
 ];
 
 /// All modules by all their names.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Catalogue {
     modules: HashMap<String, Kind>,
     /// Files of a project's `modules/` that would be modules if they were executable.
     passed_over: HashMap<String, PathBuf>,
+    /// Reads the files that playbooks name.
+    pub reader: Reader,
 }
 
 impl Catalogue {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::keywords::{self, BELOW_PLAYS, INHERITED, Keywords, each};
 use super::{Block, Catalogue, Item, Play, Playbook, Prompt, Role, Stage, Strategy, Task};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::source::{self, SourceFile, Span};
+use crate::source::{SourceFile, Span};
 use crate::template::Lazy;
 use crate::yaml::{Mapping, Node, parse};
 
@@ -139,6 +139,9 @@ impl Lowering<'_> {
 
     fn playbook(&mut self, file: &Arc<SourceFile>, parent: &Keywords) -> Vec<Play> {
         let (node, problems) = parse(file);
+        if let Some(node) = &node {
+            node.hide_below("vars", &self.catalogue.reader);
+        }
         let is_broken = problems.has_errors();
         self.problems.extend(problems);
         if is_broken {
@@ -217,7 +220,7 @@ impl Lowering<'_> {
             );
             return None;
         }
-        match source::read(&folder(&name.span).join(text)) {
+        match self.catalogue.reader.read(&folder(&name.span).join(text)) {
             Ok(file) => Some(file),
             Err(problem) => {
                 self.error(Code::MISSING_FILE, &name.span, problem.to_string());
@@ -425,6 +428,9 @@ impl Lowering<'_> {
         handlers: bool,
     ) -> Vec<Item> {
         let (node, problems) = parse(file);
+        if let Some(node) = &node {
+            node.hide_below("vars", &self.catalogue.reader);
+        }
         self.problems.extend(problems);
         match node {
             Some(node) if !node.is_null() => self.items(&node, parent, handlers),

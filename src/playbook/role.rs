@@ -8,7 +8,7 @@ use super::keywords::{self, BELOW_PLAYS, INHERITED, Keywords, each};
 use super::lower::Lowering;
 use super::{Item, RoleUse, Vars};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::source::{self, Span};
+use crate::source::Span;
 use crate::template::Lazy;
 use crate::vars::load_path;
 use crate::yaml::{Mapping, Node, NodeKind, parse};
@@ -292,7 +292,7 @@ impl Lowering<'_> {
         let Some(path) = path else {
             return Vec::new();
         };
-        match source::read(&path) {
+        match self.catalogue.reader.read(&path) {
             Ok(file) => {
                 self.depth += 1;
                 let items = self.task_file(&file, parent, handlers);
@@ -309,7 +309,7 @@ impl Lowering<'_> {
 
     fn meta(&mut self, dir: &Path) -> Option<Node> {
         let path = file_of(dir, "meta", None)?;
-        match source::read(&path) {
+        match self.catalogue.reader.read(&path) {
             Ok(file) => {
                 let (node, problems) = parse(&file);
                 self.problems.extend(problems);
@@ -328,7 +328,7 @@ impl Lowering<'_> {
         let Some(path) = file_of(dir, folder, from) else {
             return Arc::default();
         };
-        match load_path(&path) {
+        match load_path(&path, &self.catalogue.reader) {
             Ok(vars) => Arc::new(vars),
             Err(problems) => {
                 self.problems.extend(problems);

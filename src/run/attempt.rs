@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use layerplay_modules::contract::{Change, DynModule, FileArgument, Render};
-use layerplay_modules::platform::{Platform, Progress, ProgressSink};
+use layerplay_modules::platform::Platform;
 use layerplay_modules::{ModuleError, Retry};
 use serde_json::{Map, Value, json};
-use tokio_util::sync::CancellationToken;
 
 use super::result::{Done, to_json};
-use super::{Become, Run, Wanted, builtin, gate, nested};
-use crate::event::{EventKind, TaskRef};
+use super::{Run, builtin, gate, nested};
+use crate::event::TaskRef;
 use crate::playbook::{Kind, Task, yes_or_no};
 use crate::source::Span;
 use crate::template::{Lazy, Scope, Templar, TemplateError, TemplateText};
@@ -21,26 +20,6 @@ use crate::vars::TaskScope;
 
 /// A module that asks for it is tried again this often (a conflict, an API server that restarts).
 const RETRIES: u32 = 3;
-
-/// Variables that say how a host is reached, and how clusters and registries are.
-const CONNECTION: &[&str] = &[
-    "ansible_become_flags",
-    "ansible_become_password",
-    "ansible_connection",
-    "ansible_host",
-    "ansible_host_key_checking",
-    "ansible_password",
-    "ansible_port",
-    "ansible_ssh_common_args",
-    "ansible_ssh_extra_args",
-    "ansible_ssh_private_key_file",
-    "ansible_user",
-    "context",
-    "kubeconfig",
-    "registry_auth_file",
-    "registry_ca_file",
-    "registry_insecure",
-];
 
 /// One host's part of a task, as everything below a unit needs it.
 #[derive(Clone)]
@@ -58,38 +37,6 @@ pub(super) struct Unit {
     pub(super) delegated_to: Option<String>,
     pub(super) check: bool,
     pub(super) diff: bool,
-}
-
-/// Turns what a module says into events.
-struct Relay {
-    run: Arc<Run>,
-    task: TaskRef,
-    host: String,
-}
-
-impl ProgressSink for Relay {
-    fn send(&self, progress: Progress) {
-        let (task, host) = (self.task.clone(), self.host.clone());
-        self.run.bus.emit(match progress {
-            Progress::Status(text) => EventKind::Status { task, host, text },
-            Progress::Note(text) => EventKind::Note { task, host, text },
-            Progress::Warning(text) => EventKind::Note {
-                task,
-                host,
-                text: format!("warning: {text}"),
-            },
-            Progress::Rollout(progress) => EventKind::Rollout {
-                task,
-                host,
-                progress,
-            },
-            Progress::Stall(diagnosis) => EventKind::Stall {
-                task,
-                host,
-                diagnosis,
-            },
-        });
-    }
 }
 
 /// A template failed, or a value has the wrong form: what the result says.
@@ -408,17 +355,10 @@ impl Unit {
         if file.render == Render::Never && (is_off("decrypt") || !is_vault(&path)) {
             return Ok(());
         }
-        let mut source = crate::source::read(&path).map_err(|problem| fail(problem.to_string()))?;
-        if is_vault(&path) {
-            let opened = self
-                .templar()
-                .open_vault(&whole(&source))
-                .map_err(|problem| Box::new(Done::template(&problem)))?;
-            source = Arc::new(crate::source::SourceFile {
-                path: source.path.clone(),
-                text: opened.to_string(),
-            });
-        }
+        let reader = self.templar().reader();
+        let source = reader
+            .read(&path)
+            .map_err(|problem| fail(problem.to_string()))?;
         let is_template = match file.render {
             Render::Never => false,
             Render::Always => true,
@@ -431,6 +371,10 @@ impl Unit {
         } else {
             source.text.clone()
         };
+        if source.is_secret {
+            reader.hide_lines(&source.text);
+            reader.hide_lines(&text);
+        }
         arguments.insert(content.to_owned(), json!(text));
         Ok(())
     }
@@ -458,110 +402,6 @@ impl Unit {
             }
         }
         Err(looked)
-    }
-
-    /// The adapters for the host that the task runs on.
-    pub(super) async fn platform(&self) -> Result<Platform, Box<Done>> {
-        let wanted = self.wanted().map_err(|problem| Box::new(problem.done()))?;
-        self.run
-            .connect
-            .platform(wanted)
-            .await
-            .map_err(|problem| Box::new(Done::error(problem, None)))
-    }
-
-    fn wanted(&self) -> Result<Wanted, Problem> {
-        let host = self
-            .delegated_to
-            .clone()
-            .unwrap_or_else(|| self.scope.host.name.to_string());
-        let world = &self.run.world;
-        // How a machine is reached is said by its own variables, not by those of the host that delegates to it.
-        let reach = match &self.delegated_to {
-            Some(other) => {
-                let mut scope = TaskScope::new(world, self.scope.play.clone(), &world.host(other));
-                scope.play_vars.clone_from(&self.scope.play_vars);
-                scope
-            }
-            None => self.outer.as_deref().unwrap_or(&self.scope).clone(),
-        };
-        let shared = reach.share();
-        let mut variables = IndexMap::new();
-        for name in CONNECTION {
-            if let Some(lazy) = reach.lookup(name) {
-                let value = self.templar().evaluate(&lazy, &shared)?;
-                variables.insert((*name).to_owned(), to_json(&value));
-            }
-        }
-        let keywords = &self.task.keywords;
-        for (name, keyword) in [
-            ("ansible_user", &keywords.remote_user),
-            ("ansible_port", &keywords.port),
-        ] {
-            if let (false, Some(text)) =
-                (variables.contains_key(name), self.text(keyword.as_ref())?)
-            {
-                variables.insert(name.to_owned(), Value::String(text));
-            }
-        }
-        let connection = match variables.get("ansible_connection").and_then(Value::as_str) {
-            Some(name) => name.to_owned(),
-            None => match self.text(keywords.connection.as_ref())? {
-                Some(name) => name,
-                // The implicit localhost needs no inventory and no SSH.
-                None if matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1") => {
-                    "local".to_owned()
-                }
-                None => "ssh".to_owned(),
-            },
-        };
-        let privilege = if self.flag(keywords.become_.as_ref())?.unwrap_or(false) {
-            let var = |name: &str| {
-                variables
-                    .get(name)
-                    .and_then(Value::as_str)
-                    .map(ToOwned::to_owned)
-            };
-            let password = var("ansible_become_password");
-            if let Some(password) = &password {
-                self.run.secrets.add(password);
-            }
-            Some(Become {
-                method: self
-                    .text(keywords.become_method.as_ref())?
-                    .unwrap_or_else(|| "sudo".to_owned()),
-                user: self
-                    .text(keywords.become_user.as_ref())?
-                    .unwrap_or_else(|| "root".to_owned()),
-                flags: self
-                    .text(keywords.become_flags.as_ref())?
-                    .or_else(|| var("ansible_become_flags")),
-                password,
-            })
-        } else {
-            None
-        };
-        Ok(Wanted {
-            connection,
-            variables,
-            privilege,
-            environment: self.environment()?,
-            check: self.check,
-            diff: self.diff,
-            base_dir: self
-                .scope
-                .play
-                .as_ref()
-                .map(|play| play.dir.clone())
-                .unwrap_or_default(),
-            progress: Arc::new(Relay {
-                run: Arc::clone(&self.run),
-                task: self.task_ref.clone(),
-                host: self.scope.host.name.to_string(),
-            }),
-            cancel: CancellationToken::clone(&self.run.cancel),
-            host,
-        })
     }
 }
 

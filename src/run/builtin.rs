@@ -265,6 +265,7 @@ fn include_vars(unit: &Unit, arguments: &Map<String, Value>) -> Done {
     if text(arguments, "hash_behaviour").is_some_and(|text| text == "merge") {
         return Done::failed("`include_vars` does not merge: use the filter `combine`");
     }
+    let reader = unit.templar().reader();
     let loaded = if path.is_dir() {
         let options = DirOptions {
             depth: text(arguments, "depth")
@@ -276,9 +277,9 @@ fn include_vars(unit: &Unit, arguments: &Map<String, Value>) -> Done {
             ignore_unknown: text(arguments, "ignore_unknown_extensions")
                 .is_some_and(|text| yes_or_no(&text) == Some(true)),
         };
-        load_dir(&path, &options)
+        load_dir(&path, &options, reader)
     } else {
-        load_file(&path).map(|vars| (vars, vec![path]))
+        load_file(&path, reader).map(|vars| (vars, vec![path]))
     };
     let (vars, files) = match loaded {
         Ok(loaded) => loaded,

@@ -137,7 +137,9 @@ impl PlayRun {
             }
             (role.items, problems)
         } else {
-            let file = crate::source::read(&include.file)
+            let file = catalogue
+                .reader
+                .read(&include.file)
                 .map_err(|problem| Diagnostic::error(Code::UNREADABLE, problem.to_string()))?;
             lower_included(&file, catalogue, parent, task.is_handler, base, around)
         };

@@ -7,6 +7,7 @@
 //! jobs       async tasks                               steps    --start-at-task, --step
 //! prompts    vars_prompt
 //! pause      the person at the terminal                roles    roles, once a host
+//! reach      how a host is reached, with whose rights
 //! bus        everything leaves through here             result   what playbooks read
 //! handlers   what was notified                      include  files of tasks
 //! gate       what a stage may apply
@@ -23,6 +24,7 @@ mod nested;
 mod pause;
 mod play;
 mod prompts;
+mod reach;
 mod result;
 mod roles;
 mod steps;

@@ -416,7 +416,9 @@ impl PlayRun {
                         .at(&self.play.span, ""),
                     )
                 })?;
-                layers.push(Arc::new(load_path(&path).map_err(Stop::Problems)?));
+                layers.push(Arc::new(
+                    load_path(&path, self.run.world.templar.reader()).map_err(Stop::Problems)?,
+                ));
             }
             self.vars.insert(host, layers);
         }

@@ -382,7 +382,7 @@ impl PlayRun {
     /// `meta: refresh_inventory`: the sources are read again; hosts that only this run knew are gone. Once for all hosts.
     fn refresh_inventory(&self) {
         let world = &self.run.world;
-        let loaded = crate::inventory::load(&world.inventory_sources());
+        let loaded = crate::inventory::load(&world.inventory_sources(), world.templar.reader());
         if loaded.problems.has_errors() {
             for problem in &loaded.problems.0 {
                 self.run.bus.emit(EventKind::Warning {

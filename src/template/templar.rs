@@ -12,15 +12,13 @@ use super::expand::{Place, settle};
 use super::lazy::{Condition, Lazy, Scope, TemplateText};
 use super::rewrite::{Chain, Plugin, rewrite};
 use super::split::{Piece, Unclosed, split};
-
-/// Opens a vaulted text.
-pub type OpenVault = dyn Fn(&str) -> Result<String, String> + Send + Sync;
+use crate::source::Reader;
 
 /// Renders templates and judges conditions. Cheap to clone: what is compiled is shared.
 #[derive(Clone, Default)]
 pub struct Templar {
     compiled: Arc<RwLock<HashMap<Arc<str>, Arc<Compiled>>>>,
-    vault: Option<Arc<OpenVault>>,
+    reader: Reader,
 }
 
 /// An expression, ready to be evaluated, and the names in it.
@@ -30,11 +28,16 @@ struct Compiled {
 }
 
 impl Templar {
-    pub fn new(vault: Option<Arc<OpenVault>>) -> Self {
+    /// With the reader of a run, which opens vaulted values.
+    pub fn new(reader: Reader) -> Self {
         Self {
             compiled: Arc::default(),
-            vault,
+            reader,
         }
+    }
+
+    pub fn reader(&self) -> &Reader {
+        &self.reader
     }
 
     /// Expands a value as written: natively typed, to any depth; `omit` entries are dropped. The result is `omit`
@@ -187,13 +190,14 @@ impl Templar {
 
     /// The text of a vault.
     pub fn open_vault(&self, text: &TemplateText) -> Result<Value, TemplateError> {
-        let fail = |message: String| {
-            TemplateError::new(TemplateErrorKind::Failed, message, Some(text.span.clone()))
-        };
-        let open = self.vault.as_ref().ok_or_else(|| {
-            fail("a vaulted value is used and no vault password was given".to_owned())
+        let opened = self.reader.open(&text.text).map_err(|problem| {
+            TemplateError::new(
+                TemplateErrorKind::Failed,
+                problem.to_string(),
+                Some(text.span.clone()),
+            )
         })?;
-        open(&text.text).map(Value::from).map_err(fail)
+        Ok(Value::from(opened))
     }
 }
 

@@ -7,22 +7,22 @@ use minijinja::Value;
 
 use super::{Vars, files};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::source::SourceFile;
+use crate::source::{Reader, SourceFile};
 use crate::template::{Lazy, TemplateText, is_template};
 use crate::yaml;
 
 /// `key=value ...` (always text), a JSON or YAML mapping (typed), or `@FILE`; later ones win.
-pub fn parse(options: &[String]) -> Result<Vars, Diagnostics> {
+pub fn parse(options: &[String], reader: &Reader) -> Result<Vars, Diagnostics> {
     let mut vars = Vars::new();
     for option in options {
-        vars.extend(one(option.trim())?);
+        vars.extend(one(option.trim(), reader)?);
     }
     Ok(vars)
 }
 
-fn one(option: &str) -> Result<Vars, Diagnostics> {
+fn one(option: &str, reader: &Reader) -> Result<Vars, Diagnostics> {
     if let Some(path) = option.strip_prefix('@') {
-        return files::load_file(Path::new(path));
+        return files::load_file(Path::new(path), reader);
     }
     if option.starts_with(['{', '[']) {
         let file = SourceFile::from_text("--extra-vars", option);
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn words_are_text_and_mappings_are_typed() {
         let options = ["a=1 b='x y'", "{\"c\": 1, \"a\": false}"].map(str::to_owned);
-        let vars = parse(&options).unwrap();
+        let vars = parse(&options, &Reader::default()).unwrap();
         let shown = |name: &str| match &vars[name] {
             Lazy::Data(value) => serde_json::to_string(value).unwrap(),
             other => format!("{other:?}"),
@@ -86,7 +86,8 @@ mod tests {
             [shown("a"), shown("b"), shown("c")],
             ["false", "\"x y\"", "1"]
         );
-        assert!(parse(&["nothing".to_owned()]).is_err());
-        assert!(parse(&["@/no/such/file".to_owned()]).is_err());
+        for wrong in ["nothing", "@/no/such/file"] {
+            assert!(parse(&[wrong.to_owned()], &Reader::default()).is_err());
+        }
     }
 }

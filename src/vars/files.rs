@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::Vars;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::source;
+use crate::source::Reader;
 use crate::template::Lazy;
 use crate::yaml::parse;
 
@@ -15,8 +15,9 @@ use crate::yaml::parse;
 const ENDINGS: &[&str] = &["", ".yml", ".yaml", ".json"];
 
 /// One file: a mapping, or nothing.
-pub fn load_file(path: &Path) -> Result<Vars, Diagnostics> {
-    let file = source::read(path)
+pub fn load_file(path: &Path, reader: &Reader) -> Result<Vars, Diagnostics> {
+    let file = reader
+        .read(path)
         .map_err(|problem| Diagnostic::error(Code::UNREADABLE, problem.to_string()))?;
     let (node, problems) = parse(&file);
     if problems.has_errors() {
@@ -32,6 +33,7 @@ pub fn load_file(path: &Path) -> Result<Vars, Diagnostics> {
         )
         .at(&node.span, "")
     })?;
+    node.hide(reader);
     Ok(mapping
         .iter()
         .filter_map(|(name, value)| Some((Arc::from(name.as_str()?), Lazy::from_node(value))))
@@ -39,9 +41,9 @@ pub fn load_file(path: &Path) -> Result<Vars, Diagnostics> {
 }
 
 /// A file, or all files of a folder and the folders below it in name order, later ones stronger.
-pub fn load_path(path: &Path) -> Result<Vars, Diagnostics> {
+pub fn load_path(path: &Path, reader: &Reader) -> Result<Vars, Diagnostics> {
     if !path.is_dir() {
-        return load_file(path);
+        return load_file(path, reader);
     }
     let entries = fs::read_dir(path).map_err(|problem| {
         Diagnostic::error(Code::UNREADABLE, format!("`{}`: {problem}", path.display()))
@@ -58,7 +60,7 @@ pub fn load_path(path: &Path) -> Result<Vars, Diagnostics> {
         if name.starts_with('.') || name.ends_with('~') || !(path.is_dir() || is_vars) {
             continue;
         }
-        vars.extend(load_path(&path)?);
+        vars.extend(load_path(&path, reader)?);
     }
     Ok(vars)
 }
@@ -79,7 +81,11 @@ pub struct DirOptions {
 }
 
 /// All files of a folder in name order, later ones stronger, and which these are.
-pub fn load_dir(path: &Path, options: &DirOptions) -> Result<(Vars, Vec<PathBuf>), Diagnostics> {
+pub fn load_dir(
+    path: &Path,
+    options: &DirOptions,
+    reader: &Reader,
+) -> Result<(Vars, Vec<PathBuf>), Diagnostics> {
     let regex = |text: &String| {
         fancy_regex::Regex::new(text).map_err(|problem| {
             Diagnostic::error(
@@ -132,7 +138,7 @@ pub fn load_dir(path: &Path, options: &DirOptions) -> Result<(Vars, Vec<PathBuf>
                 continue;
             }
             if has_ending {
-                vars.extend(load_file(&file)?);
+                vars.extend(load_file(&file, reader)?);
                 files.push(file);
             } else if !options.ignore_unknown {
                 let message = format!(
@@ -176,6 +182,7 @@ impl Folders {
         dir: &Path,
         kind: &str,
         name: &str,
+        reader: &Reader,
     ) -> Result<Option<Arc<Vars>>, Diagnostics> {
         let folder = dir.join(kind);
         let key = (folder.clone(), name.to_owned());
@@ -190,7 +197,7 @@ impl Folders {
             .map(|ending| format!("{name}{ending}"))
             .find(|file| entries.binary_search(file).is_ok());
         let vars = match found {
-            Some(file) => Some(Arc::new(load_path(&folder.join(file))?)),
+            Some(file) => Some(Arc::new(load_path(&folder.join(file), reader)?)),
             None => None,
         };
         if let Ok(mut loaded) = self.loaded.lock() {

@@ -23,6 +23,25 @@ pub struct Settings {
     pub start_at: Option<String>,
     /// `--step`: each task is asked for.
     pub step: bool,
+    pub reach: Reach,
+}
+
+/// How hosts are reached where neither a keyword nor a variable says it: the options of the command line.
+#[derive(Clone, Default)]
+pub struct Reach {
+    pub becomes: bool,
+    pub become_user: Option<String>,
+    pub become_method: Option<String>,
+    pub become_password: Option<String>,
+    pub user: Option<String>,
+    pub connection: Option<String>,
+    pub private_key: Option<String>,
+}
+
+impl std::fmt::Debug for Reach {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reach")
+    }
 }
 
 /// What the tasks of one play share.

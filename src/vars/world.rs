@@ -225,7 +225,7 @@ impl World {
                 .map(|name| ("group_vars", name))
                 .chain(hosts.iter().map(|name| ("host_vars", name)));
             for (kind, name) in wanted {
-                if let Err(found) = self.folders.get(dir, kind, name) {
+                if let Err(found) = self.folders.get(dir, kind, name, self.templar.reader()) {
                     problems.extend(found);
                 }
             }
@@ -280,7 +280,8 @@ impl World {
             let mut found = Vec::new();
             for dir in dirs {
                 for name in names {
-                    if let Ok(Some(vars)) = self.folders.get(dir, kind, name) {
+                    if let Ok(Some(vars)) = self.folders.get(dir, kind, name, self.templar.reader())
+                    {
                         found.push(vars);
                     }
                 }

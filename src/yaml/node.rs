@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::source::Span;
+use crate::source::{Reader, Span};
+
+/// Shorter numbers turn up everywhere: hiding them would break all text.
+const SHORTEST_NUMBER: usize = 6;
 
 /// A YAML node with its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,6 +127,49 @@ impl Node {
                 ..
             })
         )
+    }
+
+    /// Masks all values of a file that was encrypted; of other files none.
+    pub fn hide(&self, reader: &Reader) {
+        if !self.span.file.is_secret {
+            return;
+        }
+        match &self.kind {
+            // Opened, and masked, when it is used.
+            NodeKind::Scalar(_) if self.tag == Some(Tag::Vault) => {}
+            NodeKind::Scalar(scalar) => match scalar.value {
+                ScalarValue::Null | ScalarValue::Bool(_) => {}
+                ScalarValue::Text => reader.hide(&scalar.text),
+                _ if scalar.text.len() >= SHORTEST_NUMBER => reader.hide(&scalar.text),
+                _ => {}
+            },
+            NodeKind::Sequence(items) => items.iter().for_each(|item| item.hide(reader)),
+            NodeKind::Mapping(mapping) => mapping.iter().for_each(|(_, value)| value.hide(reader)),
+        }
+    }
+
+    /// As [`Node::hide`], only what stands below a key, at any depth: the variables of a playbook.
+    pub fn hide_below(&self, name: &str, reader: &Reader) {
+        if !self.span.file.is_secret {
+            return;
+        }
+        match &self.kind {
+            NodeKind::Scalar(_) => {}
+            NodeKind::Sequence(items) => {
+                for item in items {
+                    item.hide_below(name, reader);
+                }
+            }
+            NodeKind::Mapping(mapping) => {
+                for (key, value) in mapping.iter() {
+                    if key.as_str() == Some(name) {
+                        value.hide(reader);
+                    } else {
+                        value.hide_below(name, reader);
+                    }
+                }
+            }
+        }
     }
 
     /// `a mapping`, `a list`, `text`, `a number`, ... for messages.

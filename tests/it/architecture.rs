@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// A module of `src/`, and what it may use of ours.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("source", &[]),
+    ("vault", &[]),
+    ("source", &["vault"]),
     ("diagnostic", &["source"]),
     ("yaml", &["source", "diagnostic"]),
     ("template", &["source", "diagnostic", "yaml"]),

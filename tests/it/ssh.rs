@@ -174,8 +174,10 @@ async fn machines_are_hosts() {
         );
     }
 
-    // A port where nobody listens.
-    inventory["all"]["vars"]["ansible_port"] = json!(1);
+    // A port where nobody listens, by the older names, which come first.
+    inventory["all"]["vars"]["ansible_host"] = json!("192.0.2.1");
+    inventory["all"]["hosts"]["one"]["ansible_ssh_host"] = json!("127.0.0.1");
+    inventory["all"]["hosts"]["one"]["ansible_ssh_port"] = json!(1);
     let (output, said) = play(
         dir.path(),
         &inventory,

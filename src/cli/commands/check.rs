@@ -31,13 +31,15 @@ pub(in crate::cli) fn run(args: &CheckArgs) -> u8 {
 }
 
 fn look(args: &CheckArgs) -> Result<Diagnostics, Diagnostics> {
-    let (playbooks, catalogue, mut problems) = project::playbooks(&args.playbooks)?;
+    let reader = project::reader(&args.vault)?;
+    let (playbooks, catalogue, mut problems) = project::playbooks(&args.playbooks, &reader)?;
     let mut world = None;
     if !args.inventory.inventory.is_empty() {
-        let (inventory, extra, _) = project::inventory(&args.inventory.inventory, &args.inventory)?;
+        let (inventory, extra, _) =
+            project::inventory(&args.inventory.inventory, &args.inventory, &reader)?;
         world = Some(World::new(
             inventory,
-            Templar::new(None),
+            Templar::new(reader),
             extra,
             Settings::default(),
         ));

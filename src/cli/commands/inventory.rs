@@ -23,10 +23,12 @@ pub(in crate::cli) fn run(args: &InventoryArgs) -> u8 {
 }
 
 fn show(args: &InventoryArgs) -> Result<String, Diagnostics> {
-    let (inventory, extra, limit) = project::inventory(&args.inventory.inventory, &args.inventory)?;
+    let reader = project::reader(&args.vault)?;
+    let (inventory, extra, limit) =
+        project::inventory(&args.inventory.inventory, &args.inventory, &reader)?;
     let world = Arc::new(World::new(
         inventory,
-        Templar::new(None),
+        Templar::new(reader),
         extra,
         Settings::default(),
     ));
@@ -52,7 +54,8 @@ fn show(args: &InventoryArgs) -> Result<String, Diagnostics> {
                 None => problem.into(),
             });
         }
-        return Ok(pretty(&Value::Object(vars(&world, name, &here))));
+        let shown = pretty(&Value::Object(vars(&world, name, &here)));
+        return Ok(masked(&world, &shown));
     }
     if args.graph {
         let mut lines = Vec::new();
@@ -82,11 +85,16 @@ fn show(args: &InventoryArgs) -> Result<String, Diagnostics> {
             all.insert(name.to_string(), Value::Object(entry));
         }
     });
-    Ok(pretty(&Value::Object(all)))
+    Ok(masked(&world, &pretty(&Value::Object(all))))
 }
 
 fn names<'n>(names: impl Iterator<Item = &'n Arc<str>>) -> Value {
     Value::from(names.map(ToString::to_string).collect::<Vec<_>>())
+}
+
+/// Without what was encrypted.
+fn masked(world: &World, text: &str) -> String {
+    world.templar.reader().secrets().mask(text).into_owned()
 }
 
 fn pretty(value: &Value) -> String {

@@ -2,14 +2,15 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::cli::args::InventoryOptions;
-use crate::cli::{exit, printer};
+use crate::cli::args::{InventoryOptions, VaultOptions};
+use crate::cli::{exit, printer, secrets};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity, draw};
 use crate::inventory::{Inventory, load};
 use crate::plan::{self, Known};
 use crate::playbook::{Catalogue, Playbook, lower};
-use crate::source;
+use crate::source::{self, Reader};
 use crate::vars::{Vars, World, parse_extra};
 
 /// Draws problems (the printer drops colours that the reader cannot show); returns the exit code that they ask for.
@@ -67,11 +68,18 @@ fn find(name: &Path) -> Result<PathBuf, Diagnostics> {
     }
 }
 
+/// The reader of a run, with the passwords that the options name.
+pub(in crate::cli) fn reader(options: &VaultOptions) -> Result<Reader, Diagnostics> {
+    Ok(Reader::new(secrets::keyring(options)?, Arc::default()))
+}
+
 /// Reads playbooks with the modules of their projects. All problems of all files come back together.
 pub(in crate::cli) fn playbooks(
     names: &[PathBuf],
+    reader: &Reader,
 ) -> Result<(Vec<Playbook>, Catalogue, Diagnostics), Diagnostics> {
     let mut catalogue = Catalogue::new()?;
+    catalogue.reader = reader.clone();
     let mut paths = Vec::new();
     for name in names {
         paths.push(find(name)?);
@@ -87,7 +95,8 @@ pub(in crate::cli) fn playbooks(
     let mut problems = Diagnostics::default();
     let mut playbooks = Vec::new();
     for path in &paths {
-        let file = source::read(path)
+        let file = reader
+            .read(path)
             .map_err(|problem| Diagnostic::error(Code::UNREADABLE, problem.to_string()))?;
         let (playbook, found) = lower(&file, &catalogue);
         problems.extend(found);
@@ -125,12 +134,13 @@ fn stages(playbooks: &[Playbook], problems: &mut Diagnostics) {
 pub(in crate::cli) fn inventory(
     sources: &[String],
     options: &InventoryOptions,
+    reader: &Reader,
 ) -> Result<(Inventory, Vars, Option<String>), Diagnostics> {
-    let loaded = load(sources);
+    let loaded = load(sources, reader);
     if loaded.problems.has_errors() {
         return Err(loaded.problems);
     }
-    let extra = parse_extra(&options.extra_vars)?;
+    let extra = parse_extra(&options.extra_vars, reader)?;
     let limit = match options.limit.as_deref() {
         Some(text) => match text.strip_prefix('@') {
             Some(path) => {

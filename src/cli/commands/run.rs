@@ -3,13 +3,12 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use layerplay_modules::secret::Secrets;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{lab, list, project};
-use crate::cli::args::{Format, RunArgs};
-use crate::cli::prompter::Terminal;
+use crate::cli::args::{Format, ReachOptions, RunArgs};
+use crate::cli::prompter::{self, Terminal};
 use crate::cli::{exit, printer};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::event::{EventKind, Sink};
@@ -17,7 +16,7 @@ use crate::platform::Adapters;
 use crate::report::{Ansible, JsonLines, Output, Pretty};
 use crate::run::{Run, execute};
 use crate::template::Templar;
-use crate::vars::{Settings, World};
+use crate::vars::{Reach, Settings, World};
 
 pub(in crate::cli) fn run(args: &RunArgs) -> u8 {
     match prepare(args) {
@@ -27,7 +26,9 @@ pub(in crate::cli) fn run(args: &RunArgs) -> u8 {
 }
 
 fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
-    let (playbooks, catalogue, warnings) = project::playbooks(&args.playbooks)?;
+    let reader = project::reader(&args.vault)?;
+    let reach = reach(&args.reach)?;
+    let (playbooks, catalogue, warnings) = project::playbooks(&args.playbooks, &reader)?;
     project::show(&warnings);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -55,7 +56,7 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         || args.inventory.inventory.clone(),
         |lab| vec![lab.inventory.display().to_string()],
     );
-    let (inventory, extra, limit) = project::inventory(&sources, &args.inventory)?;
+    let (inventory, extra, limit) = project::inventory(&sources, &args.inventory, &reader)?;
     let settings = Settings {
         check: args.check,
         diff: args.diff,
@@ -66,8 +67,9 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         limit: limit.clone(),
         start_at: args.start_at_task.clone(),
         step: args.step,
+        reach,
     };
-    let secrets = Arc::new(Secrets::default());
+    let secrets = Arc::clone(reader.secrets());
     let output = Output::new(Box::new(anstream::stdout()), Arc::clone(&secrets));
     // A script that reads what ansible-playbook prints can read this.
     let format = args.format.unwrap_or(if std::io::stdout().is_terminal() {
@@ -86,7 +88,7 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         Format::Json => Box::new(JsonLines::new(output)),
     };
     let cancel = CancellationToken::new();
-    let world = Arc::new(World::new(inventory, Templar::new(None), extra, settings));
+    let world = Arc::new(World::new(inventory, Templar::new(reader), extra, settings));
     if args.list_tasks || args.list_hosts || args.list_tags || args.syntax_check {
         list::show(&playbooks, &world, args);
         return Ok(exit::OK);
@@ -114,6 +116,37 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
     runtime.shutdown_background();
     project::show(&problems);
     Ok(ended.code())
+}
+
+/// How hosts are reached by the options, with the password that the person gives.
+fn reach(options: &ReachOptions) -> Result<Reach, Diagnostics> {
+    let wrong = |message: String| Diagnostic::error(Code::COMMAND_LINE, message);
+    let become_password = match &options.become_password_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|problem| {
+                wrong(format!(
+                    "the password file `{}` cannot be read: {problem}",
+                    path.display()
+                ))
+            })?;
+            Some(text.trim().to_owned())
+        }
+        None if options.ask_become_pass => {
+            let answer = prompter::ask_hidden("BECOME password: ")
+                .map_err(|problem| wrong(format!("no password was given: {problem}")))?;
+            Some(answer)
+        }
+        None => None,
+    };
+    Ok(Reach {
+        becomes: options.becomes,
+        become_user: options.become_user.clone(),
+        become_method: options.become_method.clone(),
+        become_password: become_password.filter(|password| !password.is_empty()),
+        user: options.user.clone(),
+        connection: options.connection.clone(),
+        private_key: options.private_key.clone(),
+    })
 }
 
 /// The first Ctrl-C ends the run in order, the second at once. So does SIGTERM, by which a CI job is called off.
