@@ -61,6 +61,9 @@ pub struct Play {
     pub serial: Option<Lazy>,
     pub order: Option<String>,
     pub gather_facts: Option<bool>,
+    /// `gather_subset`, `gather_timeout`, `fact_path`.
+    pub gather_options: Vars,
+    pub has_roles: bool,
     pub max_fail_percentage: Option<Lazy>,
     pub force_handlers: bool,
     pub stage: Option<Stage>,

@@ -470,7 +470,7 @@ impl Unit {
             .map_err(|problem| Box::new(Done::error(problem, None)))
     }
 
-    fn wanted(&self) -> Result<Wanted, Problem> {
+    pub(super) fn wanted(&self) -> Result<Wanted, Problem> {
         let host = self
             .delegated_to
             .clone()

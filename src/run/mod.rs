@@ -7,12 +7,13 @@
 //! pause      the person at the terminal
 //! bus        everything leaves through here             result   what playbooks read
 //! handlers   what was notified                      include  files of tasks
-//! gate       what a stage may apply
+//! gate       what a stage may apply                  facts    gathered before the first task
 //! ```
 
 mod attempt;
 mod builtin;
 mod bus;
+mod facts;
 mod gate;
 mod handlers;
 mod include;
@@ -32,6 +33,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use indexmap::IndexMap;
 use layerplay_modules::ModuleError;
+use layerplay_modules::core::facts::Subset;
 use layerplay_modules::platform::{Platform, ProgressSink};
 use layerplay_modules::secret::Secrets;
 use serde_json::Value;
@@ -100,6 +102,8 @@ pub struct Run {
     lost: Mutex<HashSet<Arc<str>>>,
     unreachable: Mutex<BTreeSet<Arc<str>>>,
     tasks: AtomicU64,
+    /// What plays gather unless they say it themselves; `None` is everything.
+    needed: Option<Vec<Subset>>,
 }
 
 /// How a run ended.
@@ -156,6 +160,7 @@ impl Run {
             lost: Mutex::default(),
             unreachable: Mutex::default(),
             tasks: AtomicU64::new(0),
+            needed: None,
         }
     }
 

@@ -321,7 +321,7 @@ fn order(hosts: &mut Vec<Arc<str>>, order: Option<&str>) {
 
 impl PlayRun {
     async fn sections(self: &Arc<Self>, hosts: Vec<Arc<str>>) {
-        let mut alive = hosts;
+        let mut alive = self.gather(hosts).await;
         let empty: &[Item] = &[];
         for section in [
             self.play.pre_tasks.as_slice(),
@@ -414,6 +414,10 @@ impl PlayRun {
 
     pub(super) fn make_fatal(&self) {
         self.fatal.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_fatal(&self) -> bool {
+        self.fatal.load(Ordering::Relaxed)
     }
 
     pub(super) fn in_order<'h>(&self, hosts: impl Iterator<Item = &'h Arc<str>>) -> Vec<Arc<str>> {
