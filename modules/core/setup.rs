@@ -167,3 +167,74 @@ async fn reach(platform: &Platform) -> Result<(), ModuleError> {
         String::from_utf8_lossy(&output.stderr).trim()
     )))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::core::host::testing::here;
+    use crate::platform::{CommandOutput, Shell};
+
+    /// Keeps what it was asked to run.
+    struct Listening {
+        is_local: bool,
+        asked: Mutex<Vec<Vec<String>>>,
+    }
+
+    #[async_trait]
+    impl Shell for Listening {
+        fn place(&self) -> String {
+            "the test's machine".to_owned()
+        }
+
+        async fn run(&self, spec: CommandSpec) -> Result<CommandOutput, ModuleError> {
+            self.asked.lock().unwrap().push(spec.argv);
+            Ok(CommandOutput {
+                rc: 0,
+                stdout: b"\n\x01end\n".to_vec(),
+                stderr: Vec::new(),
+            })
+        }
+
+        async fn read(&self, path: &str) -> Result<Vec<u8>, ModuleError> {
+            Err(ModuleError::failed(path))
+        }
+
+        async fn write(&self, path: &str, _: &[u8], _: u32) -> Result<(), ModuleError> {
+            Err(ModuleError::failed(path))
+        }
+
+        fn is_local(&self) -> bool {
+            self.is_local
+        }
+    }
+
+    async fn asked(is_local: bool, needed: Option<Vec<Subset>>) -> Vec<Vec<String>> {
+        let shell = Arc::new(Listening {
+            is_local,
+            asked: Mutex::default(),
+        });
+        let mut platform = here();
+        platform.target = Target::Machine(Arc::clone(&shell) as Arc<dyn Shell>);
+        let args: Args = serde_json::from_value(json!({})).unwrap();
+        let gathering = GatherFacts { needed };
+        let change = gathering.inspect(&args, &platform).await.unwrap();
+        assert!(matches!(change, Change::None(_)));
+        std::mem::take(&mut *shell.asked.lock().unwrap())
+    }
+
+    #[tokio::test]
+    async fn only_what_is_needed_is_asked() {
+        assert!(asked(true, Some(Vec::new())).await.is_empty());
+        assert_eq!(asked(false, Some(Vec::new())).await, [["true"]]);
+        for is_local in [true, false] {
+            let subsets = vec![Subset::Dns, Subset::Network];
+            let commands = asked(is_local, Some(subsets)).await;
+            assert_eq!(commands.len(), 1);
+            assert_eq!(commands[0][4], "dns network");
+        }
+        let all = asked(true, None).await;
+        assert!(all[0][4].contains("python") && all[0][4].contains("virtual"));
+    }
+}

@@ -28,7 +28,11 @@ pub struct Known {
 }
 
 /// Everything that can be known to be wrong, and the facts that are read. Without `known` (no inventory was given) names are not judged.
-pub fn lint(playbooks: &[Playbook], catalogue: &Catalogue, known: Option<&Known>) -> (Diagnostics, FactNames) {
+pub fn lint(
+    playbooks: &[Playbook],
+    catalogue: &Catalogue,
+    known: Option<&Known>,
+) -> (Diagnostics, FactNames) {
     let mut linter = Linter {
         catalogue,
         problems: Diagnostics::default(),

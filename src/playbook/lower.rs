@@ -276,7 +276,9 @@ impl Lowering<'_> {
                 .filter_map(|key| Some((key, mapping.get(key).filter(|node| !node.is_null())?)))
                 .map(|(key, node)| (Arc::from(key), Lazy::from_node(node)))
                 .collect(),
-            has_roles: mapping.get("roles").is_some_and(|node| each(node).next().is_some()),
+            has_roles: mapping
+                .get("roles")
+                .is_some_and(|node| each(node).next().is_some()),
             max_fail_percentage: mapping.get("max_fail_percentage").map(Lazy::from_node),
             force_handlers: flag("force_handlers").unwrap_or(false),
             stage: mapping.get("stage").and_then(|node| self.stage(node)),

@@ -77,7 +77,12 @@ impl FactNames {
             let end = from.find(|c| !is_name(c)).unwrap_or(from.len());
             let (word, after) = from.split_at(end);
             match word {
-                "ansible_facts" => self.fact(after),
+                "ansible_facts" => {
+                    // `x['ansible_facts']`: what is taken of it stands behind the bracket.
+                    let is_quoted = rest[..start].ends_with(['\'', '"']);
+                    let bracket = after.find(']').filter(|at| is_quoted && *at < 3);
+                    self.fact(bracket.map_or(after, |at| &after[at + 1..]));
+                }
                 "hostvars" => self.of_host(after),
                 "vars" if is_template => self.variable(after),
                 "lookup" | "query" | "q" if is_template => {
@@ -189,17 +194,12 @@ fn closing(text: &str) -> Option<usize> {
     let (mut depth, mut quote) = (0, None);
     for (at, c) in text.char_indices() {
         match (quote, c) {
-            (Some(open), c) if open == c => quote = None,
-            (Some(_), _) => {}
+            (Some(open), c) => quote = Some(open).filter(|open| *open != c),
             (None, '\'' | '"') => quote = Some(c),
             (None, '[') => depth += 1,
-            (None, ']') => {
-                depth -= 1;
-                if depth == 0 {
-                    return Some(at + 1);
-                }
-            }
-            _ => {}
+            (None, ']') if depth == 1 => return Some(at + 1),
+            (None, ']') => depth -= 1,
+            (None, _) => {}
         }
     }
     None
@@ -228,7 +228,10 @@ mod tests {
             ("{{ ansible_facts [ \"kernel\" ] }}", &["kernel"]),
             ("{{ ansible_facts.get('kernel', '') }}", &["kernel"]),
             ("{{ hostvars['a'].ansible_kernel }}", &["ansible_kernel"]),
-            ("{{ hostvars[groups['x'][0]].ansible_facts.kernel }}", &["kernel"]),
+            (
+                "{{ hostvars[groups['x'][0]].ansible_facts.kernel }}",
+                &["kernel"],
+            ),
             ("{{ hostvars.a['ansible_facts']['kernel'] }}", &["kernel"]),
             ("{{ hostvars[x].y }}", &[]),
             ("{{ vars['ansible_kernel'] }}", &["ansible_kernel"]),
