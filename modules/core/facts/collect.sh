@@ -50,7 +50,7 @@ if w service_mgr; then s service_mgr; one /proc/1/comm; [ -n "$line" ] && printf
 has openrc && echo +openrc; has initctl && [ -d /etc/init ] && echo +upstart; [ -d /etc/init.d ] && echo +sysvinit; readlink /sbin/init; fi
 if w ssh_pub_keys; then for d in /etc/ssh /etc/openssh /etc; do
 found=; for k in dsa rsa ecdsa ed25519; do g "ssh-$k" "$d/ssh_host_${k}_key.pub" && found=y; done; [ -n "$found" ] && break; done; fi
-if w python; then s python; for p in python3 python; do has "$p" && { command -v "$p"; "$p" -V 2>&1; break; }; done; fi
+if w python; then s python; for p in /usr/bin/python3 /usr/libexec/platform-python python3 python; do has "$p" && { command -v "$p"; "$p" -V 2>&1; break; }; done; fi
 if w processor || w virtual; then f cpuinfo /proc/cpuinfo; s nproc; nproc 2>/dev/null; fi
 w memory && f meminfo /proc/meminfo
 w uptime && g uptime /proc/uptime
