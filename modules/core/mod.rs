@@ -9,7 +9,7 @@ mod host;
 mod ping;
 mod place;
 mod probe;
-mod setup;
+pub mod setup;
 mod slurp;
 mod stat;
 mod systemd;
@@ -37,6 +37,7 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(copy::Copy),
         erase(file::File),
         erase(ping::Ping),
+        erase(setup::GatherFacts::default()),
         erase(setup::Setup),
         erase(systemd::Service),
         erase(slurp::Slurp),

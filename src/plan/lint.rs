@@ -1,6 +1,7 @@
 //! In: playbooks, and the names that the inventory defines. Out: mistakes that can be seen before the first host: wrong
 //! and missing arguments, templates that do not compile, names that nothing defines, files that are not there, handlers
-//! that do not exist. Warnings all of them: Ansible lets `rescue` catch such a mistake when it is reached.
+//! that do not exist. Warnings all of them: Ansible lets `rescue` catch such a mistake when it is reached. And the facts
+//! that the plays can read, so that no others need be gathered.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -11,19 +12,27 @@ use layerplay_modules::core::arguments;
 use serde_json::{Map, Value};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
-use crate::playbook::{Builtin, Catalogue, Item, Kind, Play, Playbook, Task, lower_included};
+use crate::playbook::{
+    Builtin, Catalogue, Item, Kind, Play, Playbook, Task, YamlModule, lower_included,
+};
 use crate::source::Span;
-use crate::template::{Lazy, Lint, TemplateText};
+use crate::template::{FactNames, Lazy, Lint, TemplateText};
 use crate::vars::{Vars, load_path, magic_names};
 
 /// Names that hosts have from outside of the playbooks.
 #[derive(Debug, Default)]
 pub struct Known {
     pub names: HashSet<Arc<str>>,
+    /// Facts that their values read.
+    pub facts: FactNames,
 }
 
-/// Everything that can be known to be wrong. Without `known` (no inventory was given) names are not judged.
-pub fn lint(playbooks: &[Playbook], catalogue: &Catalogue, known: Option<&Known>) -> Diagnostics {
+/// Everything that can be known to be wrong, and the facts that are read. Without `known` (no inventory was given) names are not judged.
+pub fn lint(
+    playbooks: &[Playbook],
+    catalogue: &Catalogue,
+    known: Option<&Known>,
+) -> (Diagnostics, FactNames) {
     let mut linter = Linter {
         catalogue,
         problems: Diagnostics::default(),
@@ -31,6 +40,7 @@ pub fn lint(playbooks: &[Playbook], catalogue: &Catalogue, known: Option<&Known>
         used: Vec::new(),
         is_open: known.is_none(),
         included: HashSet::new(),
+        facts: known.map(|known| known.facts.clone()).unwrap_or_default(),
     };
     for play in playbooks.iter().flat_map(|playbook| &playbook.plays) {
         linter.play(play);
@@ -43,7 +53,7 @@ pub fn lint(playbooks: &[Playbook], catalogue: &Catalogue, known: Option<&Known>
         problem.severity = Severity::Warning;
     }
     problems.0.dedup();
-    problems
+    (problems, linter.facts)
 }
 
 struct Linter<'c> {
@@ -55,6 +65,7 @@ struct Linter<'c> {
     /// Something defines names that cannot be known now.
     is_open: bool,
     included: HashSet<PathBuf>,
+    facts: FactNames,
 }
 
 impl Linter<'_> {
@@ -91,7 +102,7 @@ impl Linter<'_> {
                     )
                     .at(&play.span, ""),
                 ),
-                None => self.is_open = true,
+                None => self.open(),
             }
         }
         for section in [&play.pre_tasks, &play.roles, &play.tasks, &play.post_tasks] {
@@ -107,6 +118,8 @@ impl Linter<'_> {
             match item {
                 Item::Task(task) => self.task(task, play),
                 Item::Role(used) => {
+                    // Its files and templates may name any fact.
+                    self.facts.is_open = true;
                     let role = &used.role;
                     for vars in role
                         .vars
@@ -158,7 +171,15 @@ impl Linter<'_> {
                 .chain(&keywords.ignore_errors)
                 .chain(&keywords.run_once)
                 .chain(&keywords.check_mode)
-                .chain(&keywords.timeout);
+                .chain(&keywords.timeout)
+                .chain(&keywords.become_)
+                .chain(&keywords.become_flags)
+                .chain(&keywords.connection)
+                .chain(&keywords.remote_user)
+                .chain(&keywords.port)
+                .chain(&keywords.no_log)
+                .chain(&keywords.throttle)
+                .chain(&keywords.any_errors_fatal);
             let own = task.name.iter().chain(&task.retries).chain(&task.delay);
             let looping = task.looping.iter().flat_map(|looping| {
                 std::iter::once(&looping.items)
@@ -171,6 +192,12 @@ impl Linter<'_> {
                 .values()
                 .chain(&task.args.free)
                 .chain(&task.args.whole);
+            if let Some(looping) = &task.looping {
+                let lookup = looping.lookup.iter();
+                lookup.for_each(|name| lint.facts.lookup(name));
+                let ends = looping.break_when.iter();
+                ends.for_each(|condition| lint.condition(condition));
+            }
             for lazy in keywords.chain(own).chain(looping).chain(arguments) {
                 lint.value(lazy);
             }
@@ -180,19 +207,25 @@ impl Linter<'_> {
             self.arguments(task, &info);
             self.files(task, play, &info);
         }
-        match task.kind {
+        match &task.kind {
             Kind::Builtin(Builtin::SetFact) => {
                 self.defined.extend(task.args.named.keys().cloned());
                 self.is_open |= !task.args.whole.is_empty();
             }
             Kind::Builtin(Builtin::AddHost) => {
                 self.defined.extend(task.args.named.keys().cloned());
+                self.facts.is_open = true;
             }
+            // New groups bring variables that nobody has looked at.
+            Kind::Builtin(Builtin::GroupBy) => self.facts.is_open = true,
             Kind::Builtin(Builtin::IncludeVars) => self.include_vars(task, play),
             Kind::Builtin(Builtin::IncludeTasks) => self.include_tasks(task, play),
-            // It may return facts under any name, and an included role may set any.
-            Kind::Builtin(Builtin::IncludeRole) | Kind::External(_) => self.is_open = true,
-            _ => {}
+            // An included role may set any name; its files are not looked at here.
+            Kind::Builtin(Builtin::IncludeRole) => self.open(),
+            // It may return facts under any name.
+            Kind::External(_) => self.is_open = true,
+            Kind::Yaml(module) => self.inside(module, play),
+            Kind::Builtin(_) | Kind::Native(_) => {}
         }
     }
 
@@ -215,6 +248,29 @@ impl Linter<'_> {
             self.problems.push(problem.to_diagnostic());
         }
         self.used.extend(lint.names);
+        self.facts.extend(lint.facts);
+    }
+
+    /// Something is read that only the run knows.
+    fn open(&mut self) {
+        self.is_open = true;
+        self.facts.is_open = true;
+    }
+
+    /// A module in YAML is seen by its tasks: only the facts that they read are of interest here.
+    fn inside(&mut self, module: &YamlModule, play: &Play) {
+        let mut inner = Linter {
+            catalogue: self.catalogue,
+            problems: Diagnostics::default(),
+            defined: HashSet::new(),
+            used: Vec::new(),
+            is_open: true,
+            included: std::mem::take(&mut self.included),
+            facts: std::mem::take(&mut self.facts),
+        };
+        inner.items(&module.tasks, play);
+        inner.look(|lint| module.returns.iter().for_each(|lazy| lint.value(lazy)));
+        (self.included, self.facts) = (inner.included, inner.facts);
     }
 
     /// Arguments that the module does not have or that it lacks; all of them where all are known already.
@@ -291,8 +347,12 @@ impl Linter<'_> {
             let Some(lazy) = task.args.named.get(file.argument) else {
                 continue;
             };
-            let Some(name) = constant(lazy) else { continue };
+            let Some(name) = constant(lazy) else {
+                self.facts.is_open |= file.render != Render::Never;
+                continue;
+            };
             let Some(path) = find(&name, file.folder, task, play) else {
+                self.facts.is_open |= file.render != Render::Never;
                 self.missing(&name, task, file.argument);
                 continue;
             };
@@ -302,6 +362,7 @@ impl Linter<'_> {
                 Render::Never => false,
             };
             if let (true, Ok(source)) = (is_template, self.catalogue.reader.read(&path)) {
+                self.facts.is_open |= source.text.starts_with("$ANSIBLE_VAULT;");
                 let text = TemplateText {
                     text: Arc::from(source.text.as_str()),
                     span: Span::new(&source, 0, source.text.len()),
@@ -331,7 +392,7 @@ impl Linter<'_> {
                 Some(path) => self.vars_file(&path),
                 None => self.missing(&name, task, "file"),
             },
-            None => self.is_open = true,
+            None => self.open(),
         }
         if let Some(name) = task.args.named.get("name").and_then(constant) {
             self.defined.insert(Arc::from(name));
@@ -341,7 +402,7 @@ impl Linter<'_> {
     fn include_tasks(&mut self, task: &Task, play: &Play) {
         let named = task.args.named.get("file").or(task.args.free.as_ref());
         let Some(name) = named.and_then(constant) else {
-            self.is_open = true;
+            self.open();
             return;
         };
         let Some(path) = find(&name, "tasks", task, play) else {

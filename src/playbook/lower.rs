@@ -239,14 +239,6 @@ impl Lowering<'_> {
                 || (INHERITED.contains(&word) && own.take(word, value, &mut self.problems));
             if let Some(what) = unsupported(word, value) {
                 self.error(Code::UNKNOWN_KEYWORD, &key.span, what);
-            } else if word == "gather_facts"
-                && value.as_str().and_then(keywords::yes_or_no) == Some(true)
-            {
-                self.problems.push(
-                    Diagnostic::warning(Code::UNKNOWN_KEYWORD, "facts are not gathered")
-                        .at(&key.span, "")
-                        .help("ask the host with `command` or `stat` for what the play needs"),
-                );
             } else if !is_taken && !PLAY.contains(&word) {
                 let names = PLAY.iter().chain(INHERITED).copied();
                 self.problems.push(
@@ -323,6 +315,11 @@ impl Lowering<'_> {
                 .and_then(Node::as_str)
                 .map(ToOwned::to_owned),
             gather_facts: flag("gather_facts"),
+            gather_options: ["gather_subset", "gather_timeout", "fact_path"]
+                .into_iter()
+                .filter_map(|key| Some((key, mapping.get(key).filter(|node| !node.is_null())?)))
+                .map(|(key, node)| (Arc::from(key), Lazy::from_node(node)))
+                .collect(),
             max_fail_percentage: mapping.get("max_fail_percentage").map(Lazy::from_node),
             force_handlers: flag("force_handlers").unwrap_or(false),
             stage: mapping.get("stage").and_then(|node| self.stage(node)),

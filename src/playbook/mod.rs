@@ -64,6 +64,8 @@ pub struct Play {
     pub serial: Option<Lazy>,
     pub order: Option<String>,
     pub gather_facts: Option<bool>,
+    /// `gather_subset`, `gather_timeout`, `fact_path`.
+    pub gather_options: Vars,
     pub max_fail_percentage: Option<Lazy>,
     pub force_handlers: bool,
     pub strategy: Strategy,

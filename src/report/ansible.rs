@@ -66,7 +66,9 @@ impl Ansible {
             .as_ref()
             .map(|item| format!(" => (item={item})"))
             .unwrap_or_default();
-        let shown = (result.verbose_always || self.verbosity > 0) && !of_loop;
+        let shown = (result.verbose_always || self.verbosity > 0)
+            && !of_loop
+            && !super::is_gathering(&task.action);
         let body = |separator: &str| {
             format!(
                 "{separator}{}",

@@ -18,6 +18,14 @@ use serde_json::Value;
 
 use layerplay_modules::secret::Secrets;
 
+/// All facts of a host are too much to read: as Ansible, `-v` does not show them.
+fn is_gathering(action: &str) -> bool {
+    matches!(
+        action.rsplit('.').next().unwrap_or(action),
+        "gather_facts" | "setup"
+    )
+}
+
 /// Where a reporter writes. Every line passes the mask; a reader that went away (a closed pipe) ends the output, not
 /// the run: nodes may be half-way through a rollout.
 pub struct Output {

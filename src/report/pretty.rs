@@ -135,7 +135,9 @@ impl Pretty {
                 .or_else(|| own_value(&result.result))
         {
             self.line(&indent(&plain(message), 6));
-        } else if self.verbosity > 0 {
+        } else if self.verbosity > 0
+            && (!super::is_gathering(&task.action) || result.status == Status::Failed)
+        {
             self.line(&indent(&plain(&Value::Object(result.result.clone())), 6));
         }
         if self.show_diff {

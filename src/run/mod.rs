@@ -10,12 +10,13 @@
 //! reach      how a host is reached, with whose rights
 //! bus        everything leaves through here             result   what playbooks read
 //! handlers   what was notified                      include  files of tasks
-//! gate       what a stage may apply
+//! gate       what a stage may apply                  facts    gathered before the first task
 //! ```
 
 mod attempt;
 mod builtin;
 mod bus;
+mod facts;
 mod gate;
 mod handlers;
 mod include;
@@ -40,6 +41,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use indexmap::IndexMap;
 use layerplay_modules::ModuleError;
+use layerplay_modules::core::facts::Subset;
 use layerplay_modules::platform::{Platform, ProgressSink};
 use layerplay_modules::secret::Secrets;
 use serde_json::Value;
@@ -112,6 +114,8 @@ pub struct Run {
     /// `--start-at-task`: whether that task was reached; `--step`: whether nobody is asked any more.
     started: AtomicBool,
     goes_on: AtomicBool,
+    /// What plays gather unless they say it themselves; `None` is everything.
+    needed: Option<Vec<Subset>>,
 }
 
 /// How a run ended.
@@ -171,6 +175,7 @@ impl Run {
             jobs: jobs::Jobs::default(),
             started: AtomicBool::new(false),
             goes_on: AtomicBool::new(false),
+            needed: None,
         }
     }
 

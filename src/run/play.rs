@@ -355,7 +355,7 @@ impl PlayRun {
 
     /// All sections, one after another.
     async fn through(self: &Arc<Self>, hosts: Vec<Arc<str>>) {
-        let mut alive = hosts;
+        let mut alive = self.gather(hosts).await;
         let sections: [&[&[Item]]; 3] = [
             &[&self.play.pre_tasks],
             &[&self.play.roles, &self.play.tasks],
@@ -448,6 +448,10 @@ impl PlayRun {
 
     pub(super) fn make_fatal(&self) {
         self.fatal.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_fatal(&self) -> bool {
+        self.fatal.load(Ordering::Relaxed)
     }
 
     pub(super) fn in_order<'h>(&self, hosts: impl Iterator<Item = &'h Arc<str>>) -> Vec<Arc<str>> {

@@ -171,7 +171,7 @@ impl Unit {
         }))
     }
 
-    fn wanted(&self) -> Result<Wanted, Problem> {
+    pub(super) fn wanted(&self) -> Result<Wanted, Problem> {
         let host = self
             .delegated_to
             .clone()

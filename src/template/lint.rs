@@ -1,10 +1,12 @@
 //! In: values as written. Out: what is wrong with their templates whatever the variables are, and the names that they
 //! use: known before anything is evaluated.
 
-use minijinja::ErrorKind;
+use minijinja::value::ValueKind;
+use minijinja::{ErrorKind, Value};
 
 use super::dialect::environment;
 use super::errors::{TemplateError, TemplateErrorKind};
+use super::facts::FactNames;
 use super::lazy::{Condition, Lazy, TemplateText};
 use super::rewrite::{Chain, Plugin, PluginKind, rewrite};
 use super::split::split;
@@ -17,16 +19,30 @@ pub struct Lint {
     pub problems: Vec<TemplateError>,
     /// Variables that must be defined, each with its place.
     pub names: Vec<(String, Span)>,
+    /// Facts of hosts, wherever a name stands.
+    pub facts: FactNames,
 }
 
 impl Lint {
     /// A value with everything in it.
     pub fn value(&mut self, lazy: &Lazy) {
         match lazy {
-            Lazy::Data(_) | Lazy::Vault(_) => {}
+            Lazy::Data(value) => self.data(value),
+            Lazy::Vault(_) => {}
             Lazy::Template(text) => self.template(text),
             Lazy::List(items) => items.iter().for_each(|item| self.value(item)),
             Lazy::Map(entries) => entries.values().for_each(|value| self.value(value)),
+        }
+    }
+
+    /// Data is no template, but a module may read an expression from it.
+    fn data(&mut self, value: &Value) {
+        match value.as_str() {
+            Some(text) => self.facts.data(text),
+            None if matches!(value.kind(), ValueKind::Seq | ValueKind::Map) => {
+                self.facts.data(&value.to_string());
+            }
+            None => {}
         }
     }
 
@@ -53,6 +69,7 @@ impl Lint {
 
     /// One expression without braces: `var:` of debug.
     pub fn expression(&mut self, text: &TemplateText) {
+        self.facts.template(&text.text);
         let rewritten = rewrite(&text.text);
         match environment().compile_expression_owned(rewritten.text) {
             Ok(_) => self.take(text, &rewritten.chains, &rewritten.plugins),
@@ -64,6 +81,7 @@ impl Lint {
 
     /// Text with templates in it: a value, or a whole file.
     pub fn template(&mut self, text: &TemplateText) {
+        self.facts.template(&text.text);
         let pieces = match split(&text.text) {
             Ok(pieces) => pieces,
             Err(problem) => {

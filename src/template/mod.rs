@@ -6,12 +6,13 @@
 //! split     text -> pieces          rewrite   an expression -> the engine's form, and its chains of names
 //! dialect   the engine, set up      expand    variables as the engine sees them: expanded when they are used
 //! templar   evaluates values, judges conditions, renders files
-//! lint      what is wrong whatever the variables are, and which names are used
+//! lint      what is wrong whatever the variables are, and which names are used; facts: those of the host
 //! ```
 
 mod dialect;
 mod errors;
 mod expand;
+mod facts;
 mod filters;
 mod lazy;
 mod lint;
@@ -22,6 +23,7 @@ mod templar;
 mod tests;
 
 pub use errors::{TemplateError, TemplateErrorKind};
+pub use facts::FactNames;
 pub use lazy::{Condition, Lazy, Scope, TemplateText, is_template};
 pub use lint::Lint;
 pub use minijinja::Value;

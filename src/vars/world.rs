@@ -1,6 +1,6 @@
 //! In: an inventory, the folders of variables, what tasks set. Out: the state of every host, shared by all of a run.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -248,15 +248,14 @@ impl World {
         base
     }
 
-    /// Every name that some host has for plays of a folder, before anything has run.
-    pub fn names(&self, playbook_dir: &Path) -> HashSet<Arc<str>> {
-        let mut names: HashSet<Arc<str>> = self.extra.keys().cloned().collect();
+    /// Looks at everything that some host has for plays of a folder, before anything has run.
+    pub fn each(&self, playbook_dir: &Path, look: &mut dyn FnMut(&Vars)) {
+        look(&self.extra);
         for host in self.host_names() {
             for layer in self.build_base(&host, playbook_dir) {
-                names.extend(layer.keys().cloned());
+                look(&layer);
             }
         }
-        names
     }
 
     fn build_base(&self, host: &str, playbook_dir: &Path) -> Vec<Arc<Vars>> {

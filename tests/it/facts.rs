@@ -24,3 +24,41 @@ fn facts_become_variables_and_gathering_changes_nothing() {
         assert!(text.contains("changed=0"), "{text}");
     }
 }
+
+/// The output and the exit code of a play on a machine and a cluster that nobody can reach.
+fn play_on_both(play: &str) -> (String, Option<i32>) {
+    let dir = tempfile::tempdir().unwrap();
+    let inventory = dir.path().join("hosts");
+    let text =
+        "here ansible_connection=local\nprod ansible_connection=cluster kubeconfig=/nowhere\n";
+    std::fs::write(&inventory, text).unwrap();
+    let playbook = dir.path().join("play.yml");
+    std::fs::write(&playbook, play).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_layerplay"))
+        .args(["run", "--format", "ansible", "-i"])
+        .args([&inventory, &playbook])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (text, output.status.code())
+}
+
+#[test]
+fn clusters_have_no_facts_and_are_asked_for_none() {
+    let tasks = "  tasks:\n    - debug:\n        msg: \"{{ inventory_hostname }}={{ ansible_system | default('none') }}\"\n";
+    let (text, code) = play_on_both(&format!("- hosts: all\n{tasks}"));
+    assert_eq!(code, Some(0), "{text}");
+    for part in ["TASK [Gathering Facts]", "here=Linux", "prod=none"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(text.contains("ok=2") && text.contains("ok=1"), "{text}");
+
+    let (text, code) = play_on_both(&format!("- hosts: prod\n{tasks}"));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!text.contains("Gathering Facts"), "{text}");
+
+    let (text, code) = play_on_both(&format!("- hosts: all\n  gather_facts: true\n{tasks}"));
+    assert_eq!(code, Some(2), "{text}");
+    let said = "`prod` is a cluster: clusters have no facts";
+    assert!(text.contains(said) && text.contains("here=Linux"), "{text}");
+}

@@ -5,8 +5,8 @@
 //!
 //! * `ansible_fibre_channel_wwn`, `ansible_lvm` and `ansible_device_links` are missing, and `host` of devices is empty:
 //!   they need tools (`lspci`, `vgs`, `udevadm`) that few hosts have.
-//! * `ansible_python` is the host's first `python3` on the path, not the one that ran the module, and is missing where
-//!   there is none. `ansible_selinux_python_present` is always true: no library is needed.
+//! * `ansible_python` is `/usr/bin/python3`, else the first on the path, not the one that ran the module, and is missing
+//!   where there is none. `ansible_selinux_python_present` is always true: no library is needed.
 //! * `ansible_interfaces` and the lists of virtualization are sorted; Ansible's order is that of Python's sets.
 //! * `ansible_loadavg` has two digits, as the kernel prints it.
 //! * `ansible_date_time.tz_dst` is the zone of now, since only Python's library tells the other one.

@@ -35,6 +35,37 @@ const HARDWARE: &[Subset] = &[
     Subset::Uptime,
 ];
 
+/// Facts whose names are names of subsets as well.
+const FACTS: &[&str] = &[
+    "architecture",
+    "distribution_major_version",
+    "distribution_release",
+    "distribution_version",
+    "effective_group_ids",
+    "effective_user_id",
+    "kernel_version",
+    "machine_id",
+    "os_family",
+    "processor_cores",
+    "processor_count",
+    "python_version",
+    "real_user_id",
+    "ssh_host_key_dsa_public",
+    "ssh_host_key_ecdsa_public",
+    "ssh_host_key_ed25519_public",
+    "ssh_host_key_rsa_public",
+    "system_capabilities",
+    "system_capabilities_enforced",
+    "user_dir",
+    "user_gecos",
+    "user_gid",
+    "user_id",
+    "user_shell",
+    "user_uid",
+    "virtualization_tech_guest",
+    "virtualization_tech_host",
+];
+
 fn meant(name: &str) -> Option<Vec<Subset>> {
     Some(match name {
         "all" => Subset::ALL.to_vec(),
@@ -45,6 +76,7 @@ fn meant(name: &str) -> Option<Vec<Subset>> {
         | "all_ipv6_addresses" => vec![Subset::Network],
         "facter" | "ohai" | "fibre_channel_wwn" | "systemd" => Vec::new(),
         "is_chroot" => vec![Subset::Chroot],
+        "ssh_host_pub_keys" => vec![Subset::SshPubKeys],
         "nvme" | "iscsi" | "system" | "kernel" | "machine" | "platform_machine" => {
             vec![Subset::Platform]
         }
@@ -53,6 +85,7 @@ fn meant(name: &str) -> Option<Vec<Subset>> {
             .iter()
             .copied()
             .filter(|subset| subset.name() == name)
+            .chain(of_fact(name).filter(|_| FACTS.contains(&name)))
             .collect::<Vec<_>>(),
     })
     .filter(|found| {
@@ -151,9 +184,11 @@ pub fn of_fact(name: &str) -> Option<Subset> {
         "python" | "python_version" => Subset::Python,
         "selinux" | "selinux_python_present" => Subset::Selinux,
         "service_mgr" => Subset::ServiceMgr,
-        "effective_user_id" | "effective_group_id" | "real_user_id" | "real_group_id" => {
-            Subset::User
-        }
+        "effective_user_id"
+        | "effective_group_id"
+        | "effective_group_ids"
+        | "real_user_id"
+        | "real_group_id" => Subset::User,
         "is_chroot" => Subset::Chroot,
         "loadavg" => Subset::Loadavg,
         "flags" => Subset::Processor,

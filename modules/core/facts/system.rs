@@ -477,8 +477,11 @@ fn python(sources: &Sources, facts: &mut Facts) {
     let [executable, version] = lines[..] else {
         return;
     };
-    let words: Vec<&str> = version.split(' ').collect();
-    let [major, minor, micro, level, serial] = words[..] else {
+    let Some((version, level, serial)) = python_version(version) else {
+        return;
+    };
+    let words: Vec<&str> = version.split('.').collect();
+    let [major, minor, micro] = words[..] else {
         return;
     };
     let number = |text: &str| text.parse::<u32>().unwrap_or_default();
@@ -492,4 +495,39 @@ fn python(sources: &Sources, facts: &mut Facts) {
             "version_info": [number(major), number(minor), number(micro), level, number(serial)],
         }),
     );
+}
+
+/// `Python 3.13.0rc1+`: the numbers, the level of the release, its serial number.
+fn python_version(said: &str) -> Option<(&str, &str, &str)> {
+    let text = said.strip_prefix("Python ")?.trim_end_matches('+');
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (version, rest) = text.split_at(end);
+    Some(
+        match rest.trim_start_matches(|c: char| c.is_ascii_alphabetic()) {
+            serial if rest.starts_with("rc") => (version, "candidate", serial),
+            serial if rest.starts_with('b') => (version, "beta", serial),
+            serial if rest.starts_with('a') => (version, "alpha", serial),
+            _ => (version, "final", "0"),
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::python_version;
+
+    #[test]
+    fn python_says_its_version_in_one_word() {
+        for (said, wanted) in [
+            ("Python 3.12.3", Some(("3.12.3", "final", "0"))),
+            ("Python 3.13.0rc2+", Some(("3.13.0", "candidate", "2"))),
+            ("Python 3.14.0a1", Some(("3.14.0", "alpha", "1"))),
+            ("Python 2.7.18", Some(("2.7.18", "final", "0"))),
+            ("no python", None),
+        ] {
+            assert_eq!(python_version(said), wanted, "{said}");
+        }
+    }
 }

@@ -44,6 +44,6 @@ fn look(args: &CheckArgs) -> Result<Diagnostics, Diagnostics> {
             Settings::default(),
         ));
     }
-    problems.extend(project::lint(&playbooks, &catalogue, world.as_ref()));
+    problems.extend(project::lint(&playbooks, &catalogue, world.as_ref()).0);
     Ok(problems)
 }

@@ -11,6 +11,7 @@ use crate::inventory::{Inventory, load};
 use crate::plan::{self, Known};
 use crate::playbook::{Catalogue, Playbook, lower};
 use crate::source::{self, Reader};
+use crate::template::{FactNames, Lazy, Lint};
 use crate::vars::{Vars, World, parse_extra};
 
 /// Draws problems (the printer drops colours that the reader cannot show); returns the exit code that they ask for.
@@ -179,12 +180,12 @@ pub(in crate::cli) fn inventory(
     Ok((loaded.inventory, extra, limit))
 }
 
-/// Mistakes that can be seen before the first host is touched.
+/// Mistakes that can be seen before the first host is touched, and the facts that the run can read.
 pub(in crate::cli) fn lint(
     playbooks: &[Playbook],
     catalogue: &Catalogue,
     world: Option<&World>,
-) -> Diagnostics {
+) -> (Diagnostics, FactNames) {
     let known = world.map(|world| {
         let mut known = Known::default();
         let dirs = playbooks
@@ -194,7 +195,15 @@ pub(in crate::cli) fn lint(
         for dir in dirs.collect::<HashSet<_>>() {
             // A file that cannot be read is told by the run itself, with its place.
             if world.prepare(dir).is_ok() {
-                known.names.extend(world.names(dir));
+                let mut lint = Lint::default();
+                world.each(dir, &mut |vars| {
+                    known.names.extend(vars.keys().cloned());
+                    let read = vars
+                        .values()
+                        .filter(|value| !matches!(value, Lazy::Data(_)));
+                    read.for_each(|value| lint.value(value));
+                });
+                known.facts.extend(lint.facts);
             }
         }
         known

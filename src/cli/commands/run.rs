@@ -93,8 +93,9 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         list::show(&playbooks, &world, args);
         return Ok(exit::OK);
     }
-    project::show(&project::lint(&playbooks, &catalogue, Some(&world)));
-    let run = Arc::new(Run::new(
+    let (mistakes, facts) = project::lint(&playbooks, &catalogue, Some(&world));
+    project::show(&mistakes);
+    let run = Run::new(
         world,
         Arc::new(catalogue),
         Arc::new(Adapters::new(Arc::clone(&secrets))),
@@ -104,7 +105,8 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         cancel,
         limit,
         simulated.as_ref().map(|lab| lab.notice.clone()),
-    ));
+    );
+    let run = Arc::new(run.reading(&facts));
     let (ended, problems) = runtime.block_on(async {
         let interrupts = tokio::spawn(interrupts(Arc::clone(&run)));
         let ended = execute(&run, &playbooks).await;
