@@ -1,13 +1,18 @@
 //! Modules of Ansible's core that need a machine: in, their arguments; out, the results that playbooks read.
 
 pub mod arguments;
+mod blockinfile;
 mod command;
 mod copy;
+mod edit;
+mod fetch;
 mod file;
 mod host;
+mod lineinfile;
 mod ping;
 mod place;
 mod probe;
+mod replace;
 mod slurp;
 mod stat;
 mod tempfile;
@@ -28,12 +33,16 @@ const MACHINE: Touches = Touches {
 /// Every module of this folder.
 pub fn modules() -> Vec<Arc<dyn DynModule>> {
     vec![
+        erase(blockinfile::Blockinfile),
         erase(command::Command),
         erase(command::Shell),
         erase(command::Raw),
         erase(copy::Copy),
+        erase(fetch::Fetch),
         erase(file::File),
+        erase(lineinfile::Lineinfile),
         erase(ping::Ping),
+        erase(replace::Replace),
         erase(slurp::Slurp),
         erase(stat::Stat),
         erase(tempfile::Tempfile),
