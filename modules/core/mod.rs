@@ -7,6 +7,7 @@ mod copy;
 mod edit;
 mod fetch;
 mod file;
+mod find;
 mod host;
 mod lineinfile;
 mod ping;
@@ -40,6 +41,7 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(copy::Copy),
         erase(fetch::Fetch),
         erase(file::File),
+        erase(find::Find),
         erase(lineinfile::Lineinfile),
         erase(ping::Ping),
         erase(replace::Replace),

@@ -1,4 +1,4 @@
-//! The modules that edit files, as playbooks use them: each in check mode, then run twice.
+//! The modules that edit, fetch and find files, as playbooks use them: each in check mode, then run twice.
 
 use std::os::unix::fs::symlink;
 
@@ -202,4 +202,40 @@ fn files_of_the_host_are_fetched() {
     );
     let msg = "the remote file does not exist, not transferring, ignored";
     assert_eq!(results["missing"]["msg"], msg);
+}
+
+#[test]
+fn files_are_found_and_handed_on() {
+    let project = Project::new();
+    for name in ["a.log", "b.log", "c.txt"] {
+        std::fs::write(project.out(name), "text\n").unwrap();
+    }
+    let tasks = r#"
+- find: {paths: "{{ base }},{{ base }}/none", patterns: "*.log", get_checksum: true}
+  register: found
+- file: {path: "{{ item.path }}", mode: "0600"}
+  loop: "{{ found.files }}"
+"#;
+    let run = project.converges(tasks, 1);
+    let found = &run.results["found"];
+    assert_eq!(
+        (&found["matched"], &found["examined"]),
+        (&json!(2), &json!(3))
+    );
+    assert_eq!(found["files"][0]["path"], json!(project.out("a.log")));
+    assert_eq!(found["files"][0]["isreg"], true);
+    assert!(found["files"][0]["checksum"].is_string());
+    assert_eq!(
+        found["msg"],
+        "Not all paths examined, check warnings for details"
+    );
+    let none = project.out("none").display().to_string();
+    assert_eq!(
+        found["skipped_paths"][&none],
+        format!("'{none}' is not a directory")
+    );
+    assert_eq!(
+        (project.mode("a.log"), project.mode("c.txt")),
+        (0o600, 0o644)
+    );
 }

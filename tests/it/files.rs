@@ -58,7 +58,7 @@ impl Project {
         std::fs::read_to_string(self.out(name)).unwrap()
     }
 
-    fn mode(&self, name: &str) -> u32 {
+    pub fn mode(&self, name: &str) -> u32 {
         let meta = std::fs::symlink_metadata(self.out(name)).unwrap();
         meta.permissions().mode() & 0o7777
     }
