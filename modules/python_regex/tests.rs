@@ -1,3 +1,5 @@
+//! Tables of what Python says, and what of it is refused.
+
 use super::*;
 
 #[test]
