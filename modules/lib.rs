@@ -7,6 +7,7 @@
 //! error      ModuleError: kind, what was tried, what was seen, hint, retry
 //! platform   ports: Shell (where commands run), clusters, registry, clock, progress, secrets
 //! command    child processes: the one place that spawns
+//! python_regex  regular expressions as Python reads them
 //! secret     values that must never be shown, and the mask that hides them
 //! core/      command, copy, file, stat, ...        openshift/  clusters, pools, rollouts, proofs
 //! image/     Containerfile, builders, layers       registry/   OCI distribution, credentials
@@ -21,6 +22,7 @@ pub mod error;
 pub mod image;
 pub mod openshift;
 pub mod platform;
+pub mod python_regex;
 pub mod registry;
 pub mod secret;
 

@@ -185,6 +185,7 @@ impl Args {
             follow: self.follow,
             validate: self.validate.as_deref(),
             checksum: self.checksum.as_deref(),
+            edit: None,
         }
     }
 

@@ -1,14 +1,20 @@
 //! Modules of Ansible's core that need a machine: in, their arguments; out, the results that playbooks read.
 
 pub mod arguments;
+mod blockinfile;
 mod command;
 mod copy;
+mod edit;
 pub mod facts;
+mod fetch;
 mod file;
+mod find;
 mod host;
+mod lineinfile;
 mod ping;
 mod place;
 mod probe;
+mod replace;
 pub mod setup;
 mod slurp;
 mod stat;
@@ -31,15 +37,20 @@ const MACHINE: Touches = Touches {
 /// Every module of this folder.
 pub fn modules() -> Vec<Arc<dyn DynModule>> {
     vec![
+        erase(blockinfile::Blockinfile),
         erase(command::Command),
         erase(command::Shell),
         erase(command::Raw),
         erase(copy::Copy),
+        erase(fetch::Fetch),
         erase(file::File),
+        erase(find::Find),
+        erase(lineinfile::Lineinfile),
         erase(ping::Ping),
         erase(setup::GatherFacts::default()),
         erase(setup::Setup),
         erase(systemd::Service),
+        erase(replace::Replace),
         erase(slurp::Slurp),
         erase(stat::Stat),
         erase(systemd::Systemd),

@@ -1,4 +1,4 @@
-//! What `copy` and `template` share: one file with a wanted content. In: the content, where it goes, and its rights.
+//! What `copy`, `template` and the modules that edit share: one file with a wanted content. In: the content, where it goes, and its rights.
 //! Out: what would change, and the file in its place.
 
 use std::sync::Arc;
@@ -40,6 +40,46 @@ pub(super) struct Wish<'a> {
     pub(super) follow: bool,
     pub(super) validate: Option<&'a str>,
     pub(super) checksum: Option<&'a str>,
+    /// The content is an edited one; the result is the edit's, and has none of the keys of `copy`.
+    pub(super) edit: Option<Edit>,
+}
+
+/// What was edited, and what the result says of it.
+pub(super) struct Edit {
+    /// The content that was read; None when there was no file.
+    pub(super) before: Option<Vec<u8>>,
+    /// `line added`; nothing when the content stays.
+    pub(super) msg: String,
+    /// Further keys of the result.
+    pub(super) result: Map<String, Value>,
+    /// The key that says where the backup is.
+    pub(super) backup_key: &'static str,
+    /// The name of the file in a difference.
+    pub(super) header: String,
+}
+
+impl Edit {
+    /// The result, with what is said of rights that change as well.
+    fn result(&self, are_rights_changed: bool) -> Map<String, Value> {
+        let mut result = self.result.clone();
+        let rights = "ownership, perms or SE linux context changed";
+        let msg = match (self.msg.as_str(), are_rights_changed) {
+            (msg, false) => msg.to_owned(),
+            ("", true) => rights.to_owned(),
+            (msg, true) => format!("{msg} and {rights}"),
+        };
+        result.insert("msg".to_owned(), json!(msg));
+        result
+    }
+
+    /// What was read must be what is there now.
+    fn check(&self, look: &Look) -> Result<(), ModuleError> {
+        let read = self.before.as_ref().map(|bytes| host::sha1(bytes));
+        if look.checksum() == read.as_deref() && look.behind().is_some() == read.is_some() {
+            return Ok(());
+        }
+        Err(host::moved(&look.path))
+    }
 }
 
 /// What is to be done: the steps, the path that is looked at in the end, and the keys of the result that are known.
@@ -139,8 +179,10 @@ async fn seen(wish: &Wish<'_>, dest: &str, platform: &Platform) -> Result<Seen, 
     let is_folder_wanted = dest.ends_with('/');
     let mut paths = vec![dest.to_owned(), host::parent(dest)];
     paths.extend(inside.clone());
-    if is_folder_wanted && let Some(inside) = &inside {
-        paths.extend(ancestors(inside));
+    // An edited file that is made gets its folders, too.
+    let makes_folders = is_folder_wanted || wish.edit.is_some();
+    if makes_folders {
+        paths.extend(ancestors(inside.as_deref().unwrap_or(dest)));
     }
     if let Source::Host { path, .. } = &wish.source {
         paths.push(path.clone());
@@ -160,7 +202,7 @@ async fn seen(wish: &Wish<'_>, dest: &str, platform: &Platform) -> Result<Seen, 
     };
     let mut missing = Vec::new();
     if !is_folder {
-        if is_folder_wanted {
+        if makes_folders {
             for path in ancestors(&target) {
                 let look = looks.at(&path)?;
                 match look.behind() {
@@ -187,8 +229,11 @@ async fn seen(wish: &Wish<'_>, dest: &str, platform: &Platform) -> Result<Seen, 
     }
     let mut look = looks.at(&target)?.clone();
     // A link to nowhere is replaced, as in Ansible.
-    if wish.follow && look.behind().is_some() {
+    if wish.follow && (look.behind().is_some() || wish.edit.is_some()) {
         look = look.follow();
+    }
+    if let Some(edit) = &wish.edit {
+        edit.check(&look)?;
     }
     let source = match &wish.source {
         Source::Host { path, .. } => Some(looks.at(path)?.clone()),
@@ -287,14 +332,33 @@ pub(super) async fn inspect(
         None if existing.is_some() || source_mode.is_some() => Some(base),
         None => None,
     };
-    let mut steps = folders(&missing, &wish.rights, wish.directory_mode.as_ref(), umask)?;
+    let of_folders = match wish.edit {
+        Some(_) => Rights::default(),
+        None => wish.rights.clone(),
+    };
+    let mut steps = folders(&missing, &of_folders, wish.directory_mode.as_ref(), umask)?;
+    if let Some(edit) = &wish.edit {
+        // The rights of a file that is not there are not looked at in check mode.
+        let are_rights_changed = match existing {
+            Some(meta) => !wish.rights.missing(&path, meta, umask)?.0.is_empty(),
+            None => !platform.check && mode.is_some_and(|mode| mode != base),
+        };
+        result = edit.result(are_rights_changed);
+    }
     steps.push(Step::Expect {
         path: path.clone(),
         state: Expected::from(&look),
     });
     if wish.backup && look.behind().is_some() {
-        let to = backup_name(&path, platform);
-        result.insert("backup_file".to_owned(), json!(to));
+        let named = wish.edit.as_ref().map_or(&path, |_| &dest);
+        let to = backup_name(named, platform);
+        let key = wish
+            .edit
+            .as_ref()
+            .map_or("backup_file", |edit| edit.backup_key);
+        if !platform.check {
+            result.insert(key.to_owned(), json!(to));
+        }
         steps.push(Step::Backup {
             path: path.clone(),
             to,
@@ -318,16 +382,18 @@ pub(super) async fn inspect(
         });
     }
     let mut preview = result.clone();
-    preview.shift_remove("backup_file");
-    if look.found.is_some() {
-        preview.extend(host::facts(&look));
+    let says_facts = wish.edit.is_none();
+    if says_facts {
+        if look.found.is_some() {
+            preview.extend(host::facts(&look));
+        }
+        preview.insert("size".to_owned(), json!(size));
+        preview.insert("state".to_owned(), json!("file"));
+        preview.insert(
+            "mode".to_owned(),
+            json!(host::shown(mode.unwrap_or(0o666 & !umask))),
+        );
     }
-    preview.insert("size".to_owned(), json!(size));
-    preview.insert("state".to_owned(), json!("file"));
-    preview.insert(
-        "mode".to_owned(),
-        json!(host::shown(mode.unwrap_or(0o666 & !umask))),
-    );
     steps.push(Step::Write(Write {
         path: path.clone(),
         mode,
@@ -349,7 +415,7 @@ pub(super) async fn inspect(
         preview: Outcome::changed(Value::Object(preview)),
         work: Work {
             steps,
-            path: Some(path),
+            path: says_facts.then_some(path),
             result,
         },
     })
@@ -367,6 +433,22 @@ fn same(
         return Ok(Change::None(Outcome::unchanged(Value::Object(result))));
     };
     let (steps, fields) = wish.rights.missing(path, meta, umask)?;
+    if let Some(edit) = &wish.edit {
+        let result = edit.result(!steps.is_empty());
+        if steps.is_empty() {
+            return Ok(Change::None(Outcome::unchanged(Value::Object(result))));
+        }
+        return Ok(Change::Some {
+            fields,
+            diff: Vec::new(),
+            preview: Outcome::changed(Value::Object(result.clone())),
+            work: Work {
+                steps,
+                path: None,
+                result,
+            },
+        });
+    }
     // Ansible names the path once more when only rights are looked at.
     result.insert("path".to_owned(), json!(path));
     let mut preview = result.clone();
@@ -397,7 +479,9 @@ async fn difference(wish: &Wish<'_>, look: &Look, platform: &Platform) -> Vec<Te
         return Vec::new();
     }
     let size = look.behind().map_or(0, |meta| meta.size);
+    let read = wish.edit.as_ref().and_then(|edit| edit.before.clone());
     let before = match (platform.shell(), look.checksum()) {
+        (_, Some(_)) if read.is_some() => read.unwrap_or_default(),
         (Ok(shell), Some(_)) if size <= DIFF_LIMIT as u64 => {
             // What cannot be read is not shown; whether it differs is known without it.
             match shell.read(&look.path).await {
@@ -413,10 +497,12 @@ async fn difference(wish: &Wish<'_>, look: &Look, platform: &Platform) -> Vec<Te
             .ok()
             .filter(|text| !text.contains('\0'))
     };
+    let edited = wish.edit.as_ref().map(|edit| edit.header.clone());
+    let header = |path: &str| edited.clone().unwrap_or_else(|| path.to_owned());
     match (text(&before), text(bytes)) {
         (Some(before), Some(after)) => vec![TextDiff {
-            before_header: look.path.clone(),
-            after_header: path.clone().unwrap_or_else(|| look.path.clone()),
+            before_header: header(&look.path),
+            after_header: path.clone().unwrap_or_else(|| header(&look.path)),
             before,
             after,
         }],

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::host;
+use super::host::{self, Content};
 use crate::contract::{Change, Module, Outcome, Supports, Touches};
 use crate::error::{ErrorKind, ModuleError};
 use crate::platform::Platform;
@@ -21,12 +21,6 @@ pub struct Args {
     #[schemars(extend("x-aliases" = ["path"]))]
     src: String,
 }
-
-/// Reads it, or says with its status why it cannot.
-const READ: &str = r#"[ -d "$1" ] && exit 45
-[ -e "$1" ] || exit 44
-[ -r "$1" ] || exit 46
-exec cat < "$1""#;
 
 #[async_trait]
 impl Module for Slurp {
@@ -44,21 +38,9 @@ impl Module for Slurp {
 
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<()>, ModuleError> {
         let path = host::expand(platform, &args.src).await?;
-        let content = if platform.shell()?.is_local() {
-            tokio::fs::read(&path)
-                .await
-                .map_err(|problem| problem_of(&path, problem.kind(), &problem.to_string()))?
-        } else {
-            let words = [path.clone()];
-            let output = host::script(platform, READ, &words, None).await?;
-            let said = String::from_utf8_lossy(&output.stderr);
-            match output.rc {
-                0 => output.stdout,
-                44 => return Err(problem_of(&path, std::io::ErrorKind::NotFound, "")),
-                45 => return Err(problem_of(&path, std::io::ErrorKind::IsADirectory, "")),
-                46 => return Err(problem_of(&path, std::io::ErrorKind::PermissionDenied, "")),
-                _ => return Err(problem_of(&path, std::io::ErrorKind::Other, said.trim())),
-            }
+        let content = match host::read(platform, &path).await? {
+            Content::File(bytes) => bytes,
+            problem => return Err(problem_of(&path, &problem)),
         };
         let content = base64::engine::general_purpose::STANDARD.encode(content);
         Ok(Change::None(Outcome::unchanged(
@@ -71,19 +53,22 @@ impl Module for Slurp {
     }
 }
 
-fn problem_of(path: &str, kind: std::io::ErrorKind, said: &str) -> ModuleError {
-    match kind {
-        std::io::ErrorKind::NotFound => {
+fn problem_of(path: &str, problem: &Content) -> ModuleError {
+    match problem {
+        Content::Missing => {
             ModuleError::new(ErrorKind::NotFound, format!("File not found: {path}"))
         }
-        std::io::ErrorKind::PermissionDenied => ModuleError::new(
+        Content::Closed => ModuleError::new(
             ErrorKind::Forbidden,
             format!("File is not readable: {path}"),
         ),
-        std::io::ErrorKind::IsADirectory => {
+        Content::Folder => {
             ModuleError::failed(format!("Source is a directory and must be a file: {path}"))
         }
-        _ => ModuleError::failed(format!("Unable to slurp file: {path}: {said}")),
+        Content::Other(said) => {
+            ModuleError::failed(format!("Unable to slurp file: {path}: {said}"))
+        }
+        Content::File(_) => ModuleError::failed(format!("Unable to slurp file: {path}")),
     }
 }
 

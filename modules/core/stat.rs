@@ -27,7 +27,7 @@ pub enum Checksum {
 }
 
 impl Checksum {
-    fn algorithm(self) -> Algorithm {
+    pub(super) fn algorithm(self) -> Algorithm {
         match self {
             Self::Md5 => Algorithm::Md5,
             Self::Sha1 => Algorithm::Sha1,
@@ -98,7 +98,7 @@ const FLAGS: &[(char, &str)] = &[
     ('Z', "compresseddirty"),
 ];
 
-fn described(path: &str, look: &Look, meta: &Meta) -> Value {
+pub(super) fn described(path: &str, look: &Look, meta: &Meta) -> Value {
     let mode = meta.raw_mode;
     let has = |bit: u32| mode & bit != 0;
     let is = |kind: Kind| meta.kind() == kind;

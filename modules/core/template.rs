@@ -212,6 +212,7 @@ impl Module for Template {
             follow: args.follow,
             validate: args.validate.as_deref(),
             checksum: args.checksum.as_deref(),
+            edit: None,
         };
         place::inspect(wish, platform).await
     }

@@ -8,21 +8,21 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 /// A folder with a playbook in it. `{{ base }}` is the folder that its tasks write to.
-struct Project {
+pub struct Project {
     dir: tempfile::TempDir,
 }
 
 /// How a run went.
-struct Run {
-    said: String,
-    code: Option<i32>,
+pub struct Run {
+    pub said: String,
+    pub code: Option<i32>,
     /// What the tasks registered.
-    results: Value,
+    pub results: Value,
 }
 
 impl Run {
     /// The number of one column of the recap.
-    fn count(&self, column: &str) -> u32 {
+    pub fn count(&self, column: &str) -> u32 {
         let recap = self.said.rsplit("PLAY RECAP").next().unwrap();
         let (_, rest) = recap.split_once(&format!("{column}=")).unwrap();
         rest.split_whitespace().next().unwrap().parse().unwrap()
@@ -30,7 +30,7 @@ impl Run {
 }
 
 impl Project {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         for folder in ["files/tree/sub/empty", "templates", "out"] {
             std::fs::create_dir_all(dir.path().join(folder)).unwrap();
@@ -50,21 +50,21 @@ impl Project {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    fn out(&self, name: &str) -> PathBuf {
+    pub fn out(&self, name: &str) -> PathBuf {
         self.dir.path().join("out").join(name)
     }
 
-    fn read(&self, name: &str) -> String {
+    pub fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.out(name)).unwrap()
     }
 
-    fn mode(&self, name: &str) -> u32 {
+    pub fn mode(&self, name: &str) -> u32 {
         let meta = std::fs::symlink_metadata(self.out(name)).unwrap();
         meta.permissions().mode() & 0o7777
     }
 
     /// Runs tasks; those that `register: NAME` give their results back.
-    fn run(&self, tasks: &str, options: &[&str]) -> Run {
+    pub fn run(&self, tasks: &str, options: &[&str]) -> Run {
         let results = self.dir.path().join("results.json");
         let names: Vec<&str> = tasks
             .lines()
@@ -110,7 +110,7 @@ impl Project {
     }
 
     /// Check mode says what changes and changes nothing; a run changes it; a second run changes nothing.
-    fn converges(&self, tasks: &str, changes: u32) -> Run {
+    pub fn converges(&self, tasks: &str, changes: u32) -> Run {
         let out = self.dir.path().join("out");
         let before = listing(&out);
         let check = self.run(tasks, &["--check"]);
@@ -130,7 +130,7 @@ impl Project {
 }
 
 /// Every path below a folder, with its mode and content.
-fn listing(dir: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
+pub fn listing(dir: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
     let mut all = Vec::new();
     let mut open = vec![dir.to_owned()];
     while let Some(dir) = open.pop() {

@@ -9,6 +9,7 @@ mod architecture;
 mod bad_input;
 mod command_line;
 mod control_plane;
+mod edits;
 mod facts;
 mod files;
 mod lab_kubectl;

@@ -420,7 +420,7 @@ async fn batch(
 }
 
 /// The error of an [`Step::Expect`] that is not so.
-pub(super) fn moved(path: &str) -> ModuleError {
+pub(in crate::core) fn moved(path: &str) -> ModuleError {
     ModuleError::new(
         ErrorKind::Conflict,
         format!("`{path}` has changed since it was looked at; it was left as it is"),
