@@ -1,19 +1,29 @@
 //! Ansible's filters and tests. In: values; out: values, or yes and no. Grouped by what they work on; each group adds itself to the engine.
 
 mod collections;
+mod combining;
 mod encodings;
+mod numbers;
 mod paths;
 mod regexes;
 mod results;
+#[cfg(test)]
+mod tests;
+mod text;
+mod yaml_text;
 
 use minijinja::{Environment, Error, ErrorKind};
 
 pub(super) fn add_to(env: &mut Environment<'static>) {
     collections::add_to(env);
+    combining::add_to(env);
     encodings::add_to(env);
+    numbers::add_to(env);
     paths::add_to(env);
     regexes::add_to(env);
     results::add_to(env);
+    text::add_to(env);
+    yaml_text::add_to(env);
 }
 
 /// A filter's own failure, in its own words.

@@ -10,9 +10,7 @@ pub(super) fn add_to(env: &mut Environment<'static>) {
     env.add_filter("regex_replace", replace);
     env.add_filter("regex_search", search);
     env.add_filter("regex_findall", findall);
-    env.add_filter("regex_escape", |text: &str| {
-        fancy_regex::escape(text).into_owned()
-    });
+    env.add_filter("regex_escape", escape);
     env.add_test("match", |text: &str, pattern: &str, kwargs: Kwargs| {
         test(text, &format!(r"\A(?:{pattern})"), &kwargs)
     });
@@ -22,6 +20,18 @@ pub(super) fn add_to(env: &mut Environment<'static>) {
     env.add_test("regex", |text: &str, pattern: &str, kwargs: Kwargs| {
         test(text, pattern, &kwargs)
     });
+}
+
+/// As Python's `re.escape`, which escapes white space, `-`, `&` and `~` too.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if "()[]{}?*+-|^$\\.&~# \t\n\r\u{b}\u{c}".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
 }
 
 /// Python writes a named group `(?P<n>..)` as Rust does, and its back reference `(?P=n)`; `\Z` is the very end.

@@ -1,0 +1,210 @@
+//! What filters give, each expectation by ansible-core 2.19.
+
+use std::sync::Arc;
+
+use crate::template::{Lazy, Scope, Templar, TemplateError, TemplateErrorKind, TemplateText};
+
+struct Nothing;
+
+impl Scope for Nothing {
+    fn lookup(&self, _: &str) -> Option<Lazy> {
+        None
+    }
+
+    fn names(&self) -> Vec<Arc<str>> {
+        Vec::new()
+    }
+}
+
+/// The expression's value as text inside other text prints it.
+fn print(expression: &str) -> Result<String, TemplateError> {
+    let scope: Arc<dyn Scope> = Arc::new(Nothing);
+    let text = TemplateText::from_text("t", &format!(">{{{{ {expression} }}}}<"));
+    Templar::default().render_file(&text, &scope)
+}
+
+fn gives(cases: &[(&str, &str)]) {
+    for (expression, expected) in cases {
+        let printed =
+            print(expression).unwrap_or_else(|problem| panic!("{expression}: {problem:?}"));
+        assert_eq!(printed, format!(">{expected}<"), "{expression}");
+    }
+}
+
+fn fails(expressions: &[&str]) {
+    for expression in expressions {
+        let kind = print(expression).map_err(|problem| problem.kind);
+        assert_eq!(kind, Err(TemplateErrorKind::Failed), "{expression}");
+    }
+}
+
+#[test]
+fn lists_made_of_lists() {
+    gives(&[
+        ("[1, 2, 3] | zip(['a', 'b']) | list", "[[1, 'a'], [2, 'b']]"),
+        (
+            "[1, 2] | zip_longest(['a'], fillvalue='x') | list",
+            "[[1, 'a'], [2, 'x']]",
+        ),
+        (
+            "[1, 2] | zip_longest(['a']) | list",
+            "[[1, 'a'], [2, None]]",
+        ),
+        (
+            "[1, 2] | product(['a', 'b']) | list",
+            "[[1, 'a'], [1, 'b'], [2, 'a'], [2, 'b']]",
+        ),
+        (
+            "[0, 1] | product(repeat=2) | list",
+            "[[0, 0], [0, 1], [1, 0], [1, 1]]",
+        ),
+        (
+            "[1, 2, 3] | permutations(2) | list",
+            "[[1, 2], [1, 3], [2, 1], [2, 3], [3, 1], [3, 2]]",
+        ),
+        ("[1, 2] | permutations | list", "[[1, 2], [2, 1]]"),
+        (
+            "[1, 2, 3] | combinations(2) | list",
+            "[[1, 2], [1, 3], [2, 3]]",
+        ),
+        ("[1] | combinations(2) | list", "[]"),
+        (
+            "[0, 2] | map('extract', ['x', 'y', 'z']) | list",
+            "['x', 'z']",
+        ),
+        ("'a' | extract({'a': {'b': 3}}, 'b')", "3"),
+        (
+            "'a' | extract({'a': {'b': {'c': 4}}}, morekeys=['b', 'c'])",
+            "4",
+        ),
+        (
+            "[{'n': 'x', 'g': [1, 2]}, {'n': 'y', 'g': [3]}] | subelements('g')",
+            "[[{'n': 'x', 'g': [1, 2]}, 1], [{'n': 'x', 'g': [1, 2]}, 2], [{'n': 'y', 'g': [3]}, 3]]",
+        ),
+        (
+            "[{'n': 'x', 'a': {'g': [1]}}, {'n': 'y'}] | subelements('a.g', skip_missing=true)",
+            "[[{'n': 'x', 'a': {'g': [1]}}, 1]]",
+        ),
+        (
+            "{'k': {'n': 'x', 'g': [1]}} | subelements('g', true)",
+            "[[{'n': 'x', 'g': [1]}, 1]]",
+        ),
+        (
+            "[{'n': 'x'}, {'n': 'y'}] | rekey_on_member('n')",
+            "{'x': {'n': 'x'}, 'y': {'n': 'y'}}",
+        ),
+        (
+            "[{'n': 'x', 'v': 1}, {'n': 'x', 'v': 2}] | rekey_on_member('n', duplicates='overwrite')",
+            "{'x': {'n': 'x', 'v': 2}}",
+        ),
+    ]);
+}
+
+#[test]
+fn numbers_and_sizes() {
+    gives(&[
+        ("[8 | log(2), 100 | log(10), 1 | log]", "[3.0, 2.0, 0.0]"),
+        ("[2 | pow(3), 9 | root, 27 | root(3)]", "[8.0, 3.0, 3.0]"),
+        (
+            "[1 | human_readable, 1048576 | human_readable, 1048576 | human_readable(true), 1048576 | human_readable(unit='G'), 7 | human_readable(isbits=true)]",
+            "['1.00 Bytes', '1.00 MB', '1.00 Mb', '0.00 GB', '7.00 bits']",
+        ),
+    ]);
+}
+
+#[test]
+fn paths_by_their_text() {
+    gives(&[
+        (
+            "['/a/./b/../c//' | normpath, '//x' | normpath, '' | normpath, '../..' | normpath, '/..' | normpath]",
+            "['/a/c', '//x', '.', '../..', '/']",
+        ),
+        (
+            "[['/a/b/c', '/a/b/d'] | commonpath, ['a/b', 'a'] | commonpath, ['/x', '/y'] | commonpath]",
+            "['/a/b', 'a', '/']",
+        ),
+        ("['/a' is abs, 'a' is abs]", "[True, False]"),
+    ]);
+}
+
+#[test]
+fn wrong_values_fail() {
+    fails(&[
+        "[{'n': 'x'}, {'n': 'x'}] | rekey_on_member('n')",
+        "[{'n': 'y'}] | subelements('g')",
+        "[{'g': 5}] | subelements('g')",
+        "'ten' | human_to_bytes",
+        "'1Kb' | human_to_bytes",
+        "'3 bytes' | human_to_bytes",
+        "'2kb' | human_to_bytes",
+        "0 | log",
+        "['/a', 'b'] | commonpath",
+    ]);
+}
+
+#[test]
+fn text_laid_out_and_named() {
+    gives(&[
+        (
+            "['x' | center(5), 'abc' | center(6), 'abcd' | center(2)]",
+            "['  x  ', ' abc  ', 'abcd']",
+        ),
+        ("['a b  c' | wordcount, '' | wordcount]", "[3, 0]"),
+        (
+            r#"['hello wORLD-x (y)' | title, "it's fine" | title]"#,
+            r#"['Hello World-X (Y)', "It's Fine"]"#,
+        ),
+        (
+            "['a' | type_debug, 1 | type_debug, 1.5 | type_debug, true | type_debug, none | type_debug, [1] | type_debug, {'a': 1} | type_debug]",
+            "['str', 'int', 'float', 'bool', 'NoneType', 'list', 'dict']",
+        ),
+        (
+            "['example.com' | to_uuid, 'x' | to_uuid(namespace='6ba7b810-9dad-11d1-80b4-00c04fd430c8')]",
+            "['ae780c3a-a3ab-53c2-bfb4-098da300b3fe', '05b16a01-46c6-56dd-bd6e-c6dfb4a1427a']",
+        ),
+        (
+            "['a%20b%2Fc+d' | urldecode, '%C3%A9' | urldecode]",
+            "['a b/c d', 'é']",
+        ),
+        (
+            "['%Y-%m-%d' | strftime(0, utc=true), '%H:%M:%S %j' | strftime(86399, utc=true)]",
+            "['1970-01-01', '23:59:59 001']",
+        ),
+        ("'x' | comment", "#\n# x\n#"),
+        ("'x' | comment('c')", "//\n// x\n//"),
+        ("'x' | comment('xml')", "<!--\n -\n - x\n -\n-->"),
+        ("'x' | comment('cblock')", "/*\n *\n * x\n *\n */"),
+        ("'x' | comment('erlang')", "%\n% x\n%"),
+    ]);
+}
+
+#[test]
+fn units_in_words() {
+    gives(&[(
+        "['1kilobyte' | human_to_bytes, '1 byte' | human_to_bytes, '5b' | human_to_bytes, '1KB' | human_to_bytes]",
+        "[1024, 1, 5, 1024]",
+    )]);
+}
+
+#[test]
+fn yaml_is_read() {
+    gives(&[
+        ("'a: [yes, 2.5, ~]' | from_yaml", "{'a': [True, 2.5, None]}"),
+        ("'- 1' | from_yaml", "[1]"),
+        ("['', 5] | map('from_yaml') | list", "[None, 5]"),
+        ("'1: x' | from_yaml", "{1: 'x'}"),
+        (
+            "['a: 1'] | map('from_yaml_all') | map('list') | list",
+            "[[{'a': 1}]]",
+        ),
+    ]);
+    fails(&["'{' | from_yaml"]);
+}
+
+#[test]
+fn regular_expressions_are_escaped() {
+    gives(&[(
+        "['a.b*c' | regex_escape, 'x-y z_1' | regex_escape] | join(' and ')",
+        r"a\.b\*c and x\-y\ z_1",
+    )]);
+}
