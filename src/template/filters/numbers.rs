@@ -1,6 +1,6 @@
 //! Filters over numbers, and over sizes as people write them.
 
-use minijinja::value::{Kwargs, Value};
+use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Environment, Error};
 
 use super::fail;
@@ -34,8 +34,72 @@ pub(super) fn add_to(env: &mut Environment<'static>) {
         Some(0.0) => Err(fail("`root` has no base 0")),
         Some(base) => Ok(x.powf(1.0 / base)),
     });
+    env.add_filter("round", round);
+    env.add_test("nan", |value: &Value| {
+        f64::try_from(value.clone()).is_ok_and(f64::is_nan)
+    });
+    // Python's: what has a length and can be gone through, text and mappings too.
+    env.add_test("sequence", |value: &Value| {
+        matches!(
+            value.kind(),
+            ValueKind::Seq | ValueKind::Map | ValueKind::String
+        )
+    });
     env.add_filter("human_readable", human_readable);
     env.add_filter("human_to_bytes", human_to_bytes);
+}
+
+/// Python's: half goes to the even neighbour as floats fall, and an integer stays one.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the engine hands its arguments over by value"
+)]
+fn round(
+    value: &Value,
+    precision: Option<i32>,
+    method: Option<String>,
+    kwargs: Kwargs,
+) -> Result<Value, Error> {
+    let precision = kwargs
+        .get::<Option<i32>>("precision")?
+        .or(precision)
+        .unwrap_or(0);
+    let method = kwargs.get::<Option<String>>("method")?.or(method);
+    kwargs.assert_all_used()?;
+    if value.kind() != ValueKind::Number {
+        return Err(fail(format!(
+            "`round` takes a number, and was given {}",
+            value.kind()
+        )));
+    }
+    if !(-300..=300).contains(&precision) {
+        return Err(fail("a precision of `round` is from -300 to 300"));
+    }
+    let number = f64::try_from(value.clone())?;
+    let scale = 10f64.powi(precision);
+    let rounded = match method.as_deref().unwrap_or("common") {
+        "ceil" => (number * scale).ceil() / scale,
+        "floor" => (number * scale).floor() / scale,
+        "common" if value.is_integer() && precision >= 0 => return Ok(value.clone()),
+        "common" => match usize::try_from(precision) {
+            // Writing a float in decimal rounds its exact value, as Python does.
+            Ok(places) => format!("{number:.places$}").parse().unwrap_or(number),
+            Err(_) => (number * scale).round_ties_even() / scale,
+        },
+        other => {
+            return Err(fail(format!(
+                "`{other}` is no method of `round`: common, ceil or floor"
+            )));
+        }
+    };
+    #[allow(clippy::cast_possible_truncation, reason = "the range was looked at")]
+    Ok(
+        if value.is_integer() && precision < 0 && method.is_none() && rounded.abs() < 9e15 {
+            Value::from(rounded.round() as i64)
+        } else {
+            Value::from(rounded)
+        },
+    )
 }
 
 /// `1048576` is `1.00 MB`; with `isbits` it ends in `b`.

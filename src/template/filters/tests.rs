@@ -208,3 +208,20 @@ fn regular_expressions_are_escaped() {
         r"a\.b\*c and x\-y\ z_1",
     )]);
 }
+
+#[test]
+fn numbers_are_rounded_as_python_does() {
+    gives(&[
+        (
+            "[2.5 | round, 3.5 | round, 1.25 | round(1), 2.1 | round(method='ceil'), 2.9 | round(0, 'floor'), 7 | round]",
+            "[2.0, 4.0, 1.2, 3.0, 2.0, 7]",
+        ),
+        ("[1.0 is nan, ('nan' | float) is nan]", "[False, True]"),
+        (
+            "['abc' is sequence, [1] is sequence, {'a': 1} is sequence, 1 is sequence]",
+            "[True, True, True, False]",
+        ),
+        ("[1250 | round(-2), 2.675 | round(2)]", "[1200, 2.67]"),
+    ]);
+    fails(&["2 | round(0, 'up')"]);
+}
