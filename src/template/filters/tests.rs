@@ -225,3 +225,18 @@ fn numbers_are_rounded_as_python_does() {
     ]);
     fails(&["2 | round(0, 'up')"]);
 }
+
+#[test]
+fn urls_and_asynchronous_results() {
+    gives(&[
+        (
+            "['http://a.b/c' is url, 'a' is url, 'urn:isbn:1' is urn, 'urn:isbn:1' is uri, 'http://a' is uri(['https'])]",
+            "[True, False, True, True, False]",
+        ),
+        (
+            "[{'finished': 0} is finished, {'finished': 1} is finished, {} is finished, {'started': true} is started]",
+            "[False, True, True, True]",
+        ),
+    ]);
+    fails(&["'x' is finished"]);
+}

@@ -15,6 +15,36 @@ pub(super) fn add_to(env: &mut Environment<'static>) {
     env.add_filter("comment", comment);
     env.add_filter("urldecode", urldecode);
     env.add_filter("strftime", strftime);
+    // Ansible's `uri` accepts any text unless schemes are named.
+    env.add_test("uri", |text: &str, schemes: Option<Vec<String>>| {
+        is_of(text, schemes.as_deref())
+    });
+    env.add_test("url", |text: &str, schemes: Option<Vec<String>>| {
+        let (scheme, rest) = scheme(text);
+        let has_host = rest
+            .strip_prefix("//")
+            .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', '?', '#']));
+        is_of(text, schemes.as_deref()) && (has_host || scheme == "file")
+    });
+    env.add_test("urn", |text: &str| scheme(text).0 == "urn");
+}
+
+/// A URL's scheme in lower case, empty when there is none, and what follows.
+fn scheme(text: &str) -> (String, &str) {
+    let is_scheme = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    };
+    match text.split_once(':') {
+        Some((name, rest)) if is_scheme(name) => (name.to_lowercase(), rest),
+        _ => (String::new(), text),
+    }
+}
+
+fn is_of(text: &str, schemes: Option<&[String]>) -> bool {
+    schemes.is_none_or(|schemes| schemes.is_empty() || schemes.contains(&scheme(text).0))
 }
 
 /// Python puts the odd space on the right, unless both the space and the width are odd.
