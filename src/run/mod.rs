@@ -6,6 +6,7 @@
 //! builtin    actions that need the language             nested   modules in YAML
 //! bus        everything leaves through here             result   what playbooks read
 //! handlers   what was notified                      include  files of tasks
+//! lookup     what templates look up
 //! gate       what a stage may apply
 //! ```
 
@@ -15,6 +16,7 @@ mod bus;
 mod gate;
 mod handlers;
 mod include;
+mod lookup;
 mod nested;
 mod play;
 mod result;
@@ -41,6 +43,7 @@ use crate::playbook::{Catalogue, Playbook};
 use crate::vars::World;
 
 pub use bus::Bus;
+pub use lookup::lookups;
 
 /// Whose rights a command has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

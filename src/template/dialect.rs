@@ -34,12 +34,13 @@ fn build() -> Environment<'static> {
     env.set_debug(true);
     env.set_fuel(Some(FUEL));
     let mut syntax = minijinja::syntax::SyntaxConfig::builder();
-    syntax.trim_blocks(true).keep_trailing_newline(true);
+    syntax.trim_blocks(true);
     if let Ok(syntax) = syntax.build() {
         env.set_syntax(syntax);
     }
     // A null that is itself an output prints as nothing (ansible-core 2.19); elsewhere it is `None`.
     env.set_formatter(|out, state, value| {
+        super::outputs::seen(value);
         if value.is_none() {
             Ok(())
         } else {

@@ -38,6 +38,10 @@ pub trait Scope: Send + Sync {
     fn search_path(&self) -> Vec<std::path::PathBuf> {
         Vec::new()
     }
+    /// The hosts that a pattern names.
+    fn hosts(&self, pattern: &str) -> Result<Vec<Arc<str>>, String> {
+        Err(format!("there is no inventory to look for `{pattern}` in"))
+    }
 }
 
 impl Lazy {

@@ -6,15 +6,20 @@
 //! split     text -> pieces          rewrite   an expression -> the engine's form, and its chains of names
 //! dialect   the engine, set up      expand    variables as the engine sees them: expanded when they are used
 //! templar   evaluates values, judges conditions, renders files
+//! lookup    lookups, answered from outside            file      how a template file is written, and its includes
 //! lint      what is wrong whatever the variables are, and which names are used
 //! ```
 
 mod dialect;
 mod errors;
 mod expand;
+mod file;
 mod filters;
 mod lazy;
 mod lint;
+mod lookup;
+mod outputs;
+mod percent;
 mod rewrite;
 mod split;
 mod templar;
@@ -22,7 +27,10 @@ mod templar;
 mod tests;
 
 pub use errors::{TemplateError, TemplateErrorKind};
+pub use file::Form;
 pub use lazy::{Condition, Lazy, Scope, TemplateText, is_template};
 pub use lint::Lint;
+pub use lookup::{LookupCall, LookupError, Lookups};
 pub use minijinja::Value;
+pub use percent::format as percent_format;
 pub use templar::Templar;

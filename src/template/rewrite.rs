@@ -63,9 +63,19 @@ const KEYWORDS: &[&str] = &[
 
 /// Rewrites an expression, or what stands behind the tag of a statement.
 pub(super) fn rewrite(source: &str) -> Rewritten {
+    rewritten(source, false)
+}
+
+/// The same for an output of a value in YAML, where a backslash in a literal is kept as it is typed.
+pub(super) fn rewrite_value(source: &str) -> Rewritten {
+    rewritten(source, true)
+}
+
+fn rewritten(source: &str, is_value: bool) -> Rewritten {
     let tokens = tokens(source);
     let mut rewriter = Rewriter {
         source,
+        is_value,
         tokens,
         next: 0,
         chains: Vec::new(),
@@ -135,6 +145,7 @@ fn tokens(source: &str) -> Vec<Token> {
 
 struct Rewriter<'s> {
     source: &'s str,
+    is_value: bool,
     tokens: Vec<Token>,
     next: usize,
     chains: Vec<Chain>,
@@ -237,7 +248,11 @@ impl<'s> Rewriter<'s> {
         if first.kind == Kind::Sign {
             self.bracket(&mut base, depth);
         } else {
-            base.push_str(word);
+            if self.is_value && first.kind == Kind::String && word.contains('\\') {
+                base.push_str(&doubled(word));
+            } else {
+                base.push_str(word);
+            }
             self.next += 1;
         }
         // `name=` is an argument's name, not a variable.
@@ -364,6 +379,26 @@ impl<'s> Rewriter<'s> {
         }
         false
     }
+}
+
+/// Every backslash twice, but for one before a quote: that one keeps the literal open.
+fn doubled(literal: &str) -> String {
+    let mut out = String::with_capacity(literal.len() + 4);
+    let mut chars = literal.chars().peekable();
+    while let Some(c) = chars.next() {
+        out.push(c);
+        if c == '\\' {
+            match chars.peek() {
+                Some('\'' | '"') => out.extend(chars.next()),
+                Some('\\') => {
+                    out.push_str("\\\\\\");
+                    chars.next();
+                }
+                _ => out.push('\\'),
+            }
+        }
+    }
+    out
 }
 
 #[cfg(test)]

@@ -119,6 +119,13 @@ impl Scope for TaskScope {
     fn search_path(&self) -> Vec<PathBuf> {
         self.search_path.clone()
     }
+
+    fn hosts(&self, pattern: &str) -> Result<Vec<Arc<str>>, String> {
+        match self.world.select(pattern) {
+            Ok((hosts, _)) => Ok(hosts),
+            Err(problem) => Err(problem.to_string()),
+        }
+    }
 }
 
 /// `hostvars`: every host, each in its own scope, expanded when it is used.

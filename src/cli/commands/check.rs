@@ -37,7 +37,7 @@ fn look(args: &CheckArgs) -> Result<Diagnostics, Diagnostics> {
         let (inventory, extra, _) = project::inventory(&args.inventory.inventory, &args.inventory)?;
         world = Some(World::new(
             inventory,
-            Templar::new(None),
+            Templar::new(None).with_lookups(crate::run::lookups()),
             extra,
             Settings::default(),
         ));

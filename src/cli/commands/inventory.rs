@@ -26,7 +26,7 @@ fn show(args: &InventoryArgs) -> Result<String, Diagnostics> {
     let (inventory, extra, limit) = project::inventory(&args.inventory.inventory, &args.inventory)?;
     let world = Arc::new(World::new(
         inventory,
-        Templar::new(None),
+        Templar::new(None).with_lookups(crate::run::lookups()),
         extra,
         Settings::default(),
     ));

@@ -76,7 +76,12 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         Format::Json => Box::new(JsonLines::new(output)),
     };
     let cancel = CancellationToken::new();
-    let world = Arc::new(World::new(inventory, Templar::new(None), extra, settings));
+    let world = Arc::new(World::new(
+        inventory,
+        Templar::new(None).with_lookups(crate::run::lookups()),
+        extra,
+        settings,
+    ));
     project::show(&project::lint(&playbooks, &catalogue, Some(&world)));
     let run = Arc::new(Run::new(
         world,

@@ -20,7 +20,7 @@ impl Scope for Nothing {
 fn print(expression: &str) -> Result<String, TemplateError> {
     let scope: Arc<dyn Scope> = Arc::new(Nothing);
     let text = TemplateText::from_text("t", &format!(">{{{{ {expression} }}}}<"));
-    Templar::default().render_file(&text, &scope)
+    Templar::default().render_file(&text, &scope, &super::super::Form::default())
 }
 
 fn gives(cases: &[(&str, &str)]) {
