@@ -17,7 +17,7 @@ use super::{Become, Run, Wanted, builtin, gate, nested};
 use crate::event::{EventKind, TaskRef};
 use crate::playbook::{Kind, Task};
 use crate::source::Span;
-use crate::template::{Form, Lazy, Scope, Templar, TemplateError};
+use crate::template::{Form, Lazy, Scope, Templar, TemplateError, TemplateText, is_template};
 use crate::vars::TaskScope;
 
 /// A module that asks for it is tried again this often (a conflict, an API server that restarts).
@@ -173,7 +173,15 @@ impl Unit {
             if Templar::is_omit(&value) {
                 all.shift_remove(&**name);
             } else {
-                all.insert(name.to_string(), to_json(&value));
+                // `set_fact` may make up its names.
+                let name = if is_template(name) {
+                    let text = TemplateText::from_text("name", name);
+                    let name = Lazy::Template(Arc::new(text));
+                    self.templar().evaluate(&name, &scope)?.to_string()
+                } else {
+                    name.to_string()
+                };
+                all.insert(name, to_json(&value));
             }
         }
         if let (Some(free), Some(info)) = (&self.task.args.free, self.task.kind.info()) {

@@ -47,7 +47,7 @@ fn build() -> Environment<'static> {
             minijinja::escape_formatter(out, state, value)
         }
     });
-    env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    env.set_unknown_method_callback(super::methods::call);
     env.add_global("omit", Value::from_object(Omit));
     env.add_filter(ATTRIBUTE, step);
     env.add_filter(ITEM, step);
@@ -58,6 +58,8 @@ fn build() -> Environment<'static> {
     env.add_filter("int", int);
     env.add_filter("float", float);
     env.add_filter("ternary", ternary);
+    super::clock::add_to(&mut env);
+    super::operators::add_to(&mut env);
     super::filters::add_to(&mut env);
     env
 }

@@ -119,6 +119,10 @@ impl Scope for Overlay {
         self.below.search_path()
     }
 
+    fn is_written(&self, name: &str) -> bool {
+        !self.own.contains_key(name) && self.below.is_written(name)
+    }
+
     fn hosts(&self, pattern: &str) -> Result<Vec<Arc<str>>, String> {
         self.below.hosts(pattern)
     }

@@ -6,10 +6,15 @@
 //! split     text -> pieces          rewrite   an expression -> the engine's form, and its chains of names
 //! dialect   the engine, set up      expand    variables as the engine sees them: expanded when they are used
 //! templar   evaluates values, judges conditions, renders files
+//! operators `%` and comparisons by Python's rules         outputs   one value alone keeps its type
+//! percent   `%s`, `%03d`
+//! clock     `now`, `to_datetime`
+//! methods   of text, lists and mappings
 //! lookup    lookups, answered from outside            file      how a template file is written, and its includes
 //! lint      what is wrong whatever the variables are, and which names are used
 //! ```
 
+mod clock;
 mod dialect;
 mod errors;
 mod expand;
@@ -18,6 +23,8 @@ mod filters;
 mod lazy;
 mod lint;
 mod lookup;
+mod methods;
+mod operators;
 mod outputs;
 mod percent;
 mod rewrite;

@@ -20,12 +20,17 @@ const WIDEST: usize = 10_000;
 
 /// `'%s-%03d' % ('a', 7)` is `a-007`; a mapping answers `%(name)s`.
 pub fn format(format: &str, value: &Value) -> Result<String, String> {
-    let is_map = value.kind() == ValueKind::Map;
-    let list: Vec<Value> = if value.kind() == ValueKind::Seq {
+    let list = if value.is_tuple() {
         value.try_iter().map(Iterator::collect).unwrap_or_default()
     } else {
         vec![value.clone()]
     };
+    format_all(format, list, value)
+}
+
+/// The same with a list of values, and a mapping for names.
+pub(super) fn format_all(format: &str, list: Vec<Value>, value: &Value) -> Result<String, String> {
+    let is_map = value.kind() == ValueKind::Map;
     let mut list = list.into_iter();
     let mut out = String::new();
     let mut used_map = false;
@@ -260,7 +265,7 @@ mod tests {
 
     #[test]
     fn formats_as_python_does() {
-        let list = |items: &[Value]| Value::from(items.to_vec());
+        let list = |items: &[Value]| Value::from(minijinja::value::Tuple::from(items.to_vec()));
         let cases = [
             ("%s/%d", list(&["a".into(), 3.into()]), "a/3"),
             ("%03d", Value::from(5), "005"),

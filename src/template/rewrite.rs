@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use super::operators::operators;
+
 /// The filter behind `a.b`.
 pub(super) const ATTRIBUTE: &str = "__a";
 /// The filter behind `a[b]`.
@@ -44,7 +46,7 @@ pub(super) struct Rewritten {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Name,
     Number,
     String,
@@ -52,9 +54,9 @@ enum Kind {
 }
 
 #[derive(Debug, Clone)]
-struct Token {
-    kind: Kind,
-    at: Range<usize>,
+pub(super) struct Token {
+    pub(super) kind: Kind,
+    pub(super) at: Range<usize>,
 }
 
 const KEYWORDS: &[&str] = &[
@@ -85,13 +87,13 @@ fn rewritten(source: &str, is_value: bool) -> Rewritten {
     let end = rewriter.until(&mut text, None, 0);
     text.push_str(&source[end..]);
     Rewritten {
-        text,
+        text: operators(&text),
         chains: rewriter.chains,
         plugins: rewriter.plugins,
     }
 }
 
-fn tokens(source: &str) -> Vec<Token> {
+pub(super) fn tokens(source: &str) -> Vec<Token> {
     let bytes = source.as_bytes();
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
     let (mut tokens, mut at) = (Vec::new(), 0);

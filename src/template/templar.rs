@@ -115,6 +115,23 @@ impl Templar {
                 } else {
                     self.one(text, 0..text.text.len(), &place, false)?
                 };
+                // A name alone may hold an expression that a person wrote; a result never does.
+                let name = whole
+                    .strip_prefix("{{")
+                    .and_then(|whole| whole.strip_suffix("}}"))
+                    .map(str::trim);
+                if let (Some(inner), Some(name)) = (value.as_str(), name)
+                    && place.scope.is_written(name)
+                    && !inner.trim().is_empty()
+                {
+                    let inner = TemplateText {
+                        text: Arc::from(inner),
+                        span: text.span.clone(),
+                        offset: None,
+                    };
+                    let value = self.one(&inner, 0..inner.text.len(), &place, false)?;
+                    return truth(&value, text);
+                }
                 truth(&value, text)
             }
         }

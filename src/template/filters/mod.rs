@@ -1,5 +1,6 @@
 //! Ansible's filters and tests. In: values; out: values, or yes and no. Grouped by what they work on; each group adds itself to the engine.
 
+mod attributes;
 mod collections;
 mod combining;
 mod encodings;
@@ -10,11 +11,13 @@ mod results;
 #[cfg(test)]
 mod tests;
 mod text;
+mod to_yaml;
 mod yaml_text;
 
 use minijinja::{Environment, Error, ErrorKind};
 
 pub(super) fn add_to(env: &mut Environment<'static>) {
+    attributes::add_to(env);
     collections::add_to(env);
     combining::add_to(env);
     encodings::add_to(env);
@@ -23,6 +26,7 @@ pub(super) fn add_to(env: &mut Environment<'static>) {
     regexes::add_to(env);
     results::add_to(env);
     text::add_to(env);
+    to_yaml::add_to(env);
     yaml_text::add_to(env);
 }
 

@@ -240,3 +240,79 @@ fn urls_and_asynchronous_results() {
     ]);
     fails(&["'x' is finished"]);
 }
+
+#[test]
+fn yaml_is_written_as_by_pyyaml() {
+    gives(&[
+        (
+            "{'b': [1, {'x': none}], 'a': 'yes', 'c': []} | to_yaml",
+            "a: 'yes'\nb:\n- 1\n- {x: null}\nc: []\n",
+        ),
+        (
+            "{'b': [1, {'x': none, 'z': [1, 2]}], 'a': 'm\\nline', 'c': {}, 'd': '5', 'e': 1.5, 'f': true, 'g': 'a: b', 'h': ''} | to_nice_yaml",
+            "a: 'm\n\n    line'\nb:\n- 1\n-   x: null\n    z:\n    - 1\n    - 2\nc: {}\nd: '5'\ne: 1.5\nf: true\ng: 'a: b'\nh: ''\n",
+        ),
+        ("'x' | to_yaml", "x\n"),
+        ("[1, 2] | to_yaml", "[1, 2]\n"),
+        (
+            "[[1, [2, 3]], [{'a': 1}]] | to_nice_yaml",
+            "-   - 1\n    -   - 2\n        - 3\n-   -   a: 1\n",
+        ),
+        (
+            "{'b': 1, 'a': 2} | to_nice_yaml(indent=2, sort_keys=false)",
+            "b: 1\na: 2\n",
+        ),
+        (
+            "['on', '012', '~', '2024-01-02', '-a', '- a', 'a\\tb', 'x '] | to_nice_yaml",
+            "- 'on'\n- '012'\n- '~'\n- '2024-01-02'\n- -a\n- '- a'\n- \"a\\tb\"\n- 'x '\n",
+        ),
+    ]);
+}
+
+#[test]
+fn python_operators_methods_and_dates() {
+    gives(&[
+        ("'%s/%d' % ('a', 3)", "a/3"),
+        ("'%s' % [1]", "[1]"),
+        ("'%03d' | format(5)", "005"),
+        ("'%(a)s' | format(a=1)", "1"),
+        ("10 - 3 + 2 * 2 - 1", "10"),
+        ("-7 % 3", "2"),
+        ("1 < 2 < 3", "True"),
+        ("'abc'.center(6, '*')", "*abc**"),
+        ("'a b c'.rsplit(none, 1)", "['a b', 'c']"),
+        ("'-5'.zfill(4)", "-005"),
+        ("[1, 2].index(2)", "1"),
+        ("'a,b,c'.rsplit(',', 1)", "['a,b', 'c']"),
+        (
+            "('2024-01-02 03:04:05' | to_datetime) - ('2024-01-01 00:00:00' | to_datetime)",
+            "1 day, 3:04:05",
+        ),
+        (
+            "(('2024-01-02 03:04:05' | to_datetime) - ('2024-01-01 00:00:00' | to_datetime)).total_seconds()",
+            "97445.0",
+        ),
+        (
+            "('2024-01-02' | to_datetime('%Y-%m-%d')).strftime('%d.%m.%y')",
+            "02.01.24",
+        ),
+        ("now() | type_debug", "datetime"),
+        ("now(fmt='%Y') | length", "4"),
+        (
+            "[{'a': {'b': 1}}, {}] | selectattr('a.b', 'defined') | list",
+            "[{'a': {'b': 1}}]",
+        ),
+        (
+            "[{'a': {'b': 1}}, {}] | rejectattr('a.b', 'defined') | list",
+            "[{}]",
+        ),
+    ]);
+    fails(&[
+        "1 < 'a'",
+        "none < 1",
+        "{} > {}",
+        "'%d' % 'x'",
+        "[1].append(2)",
+        "'x' | to_datetime",
+    ]);
+}

@@ -1,9 +1,10 @@
 //! Filters over text as such: how it is laid out, and what stands for it.
 
-use minijinja::value::{Kwargs, Value, ValueKind};
+use minijinja::value::{Kwargs, Rest, Value, ValueKind};
 use minijinja::{Environment, Error};
 use sha1::Digest;
 
+use super::super::percent;
 use super::fail;
 
 pub(super) fn add_to(env: &mut Environment<'static>) {
@@ -13,6 +14,22 @@ pub(super) fn add_to(env: &mut Environment<'static>) {
     env.add_filter("type_debug", type_debug);
     env.add_filter("to_uuid", to_uuid);
     env.add_filter("comment", comment);
+    env.add_filter(
+        "format",
+        |format: &str, args: Rest<Value>, kwargs: Kwargs| {
+            let names: Vec<_> = kwargs.args().map(ToOwned::to_owned).collect();
+            let named = names
+                .iter()
+                .map(|name| Ok((name.clone(), kwargs.get::<Value>(name)?)))
+                .collect::<Result<Vec<_>, Error>>()?;
+            let whole = if named.is_empty() {
+                Value::UNDEFINED
+            } else {
+                Value::from_pairs(named)
+            };
+            percent::format_all(format, args.0, &whole).map_err(fail)
+        },
+    );
     env.add_filter("urldecode", urldecode);
     env.add_filter("strftime", strftime);
     // Ansible's `uri` accepts any text unless schemes are named.
@@ -87,6 +104,7 @@ fn type_debug(value: &Value) -> &'static str {
         ValueKind::Bytes => "bytes",
         ValueKind::Map => "dict",
         ValueKind::Undefined => "Undefined",
+        ValueKind::Plain => super::super::clock::type_name(value).unwrap_or("object"),
         _ => "list",
     }
 }
