@@ -1,9 +1,12 @@
 //! Ansible's filters and tests. In: values; out: values, or yes and no. Grouped by what they work on; each group adds itself to the engine.
 
 mod attributes;
+mod chance;
 mod collections;
 mod combining;
+mod disk;
 mod encodings;
+mod layout;
 mod numbers;
 mod paths;
 mod regexes;
@@ -18,6 +21,9 @@ use minijinja::{Environment, Error, ErrorKind};
 
 pub(super) fn add_to(env: &mut Environment<'static>) {
     attributes::add_to(env);
+    chance::add_to(env);
+    disk::add_to(env);
+    layout::add_to(env);
     collections::add_to(env);
     combining::add_to(env);
     encodings::add_to(env);

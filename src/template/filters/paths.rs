@@ -41,7 +41,7 @@ fn splitext(path: &str) -> Vec<String> {
 }
 
 /// An absolute part starts anew.
-fn join(parts: &[String]) -> String {
+pub(super) fn join(parts: &[String]) -> String {
     let mut path = String::new();
     for part in parts {
         if part.starts_with('/') {
@@ -55,7 +55,7 @@ fn join(parts: &[String]) -> String {
 }
 
 /// Without `.`, `..` and doubled slashes, by the text alone. Two slashes at the start stay two: POSIX lets them mean something.
-fn normal(path: &str) -> String {
+pub(super) fn normal(path: &str) -> String {
     let slashes = path.len() - path.trim_start_matches('/').len();
     let root = match slashes {
         0 => "",

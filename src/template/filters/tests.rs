@@ -316,3 +316,62 @@ fn python_operators_methods_and_dates() {
         "'x' | to_datetime",
     ]);
 }
+
+#[test]
+fn text_cut_to_a_width_and_urls_taken_apart() {
+    gives(&[
+        ("'foo bar baz qux' | truncate(9)", "foo..."),
+        ("'foo bar baz qux' | truncate(9, true)", "foo ba..."),
+        ("'foo bar baz qux' | truncate(11)", "foo bar baz qux"),
+        (
+            "'foo bar baz qux' | truncate(11, false, '...', 0)",
+            "foo bar...",
+        ),
+        ("'foo bar baz qux' | wordwrap(8)", "foo bar\nbaz qux"),
+        ("'abcdefghij' | wordwrap(4)", "abcd\nefgh\nij"),
+        ("'abcdefghij k' | wordwrap(4, false)", "abcdefghij\nk"),
+        (
+            "[1, 999, 1500, 1000000] | map('filesizeformat') | list",
+            "['1 Byte', '999 Bytes', '1.5 kB', '1.0 MB']",
+        ),
+        ("1536 | filesizeformat(true)", "1.5 KiB"),
+        (
+            "'http://u:p@H.x:80/a/b?q=1#f' | urlsplit",
+            "{'fragment': 'f', 'hostname': 'h.x', 'netloc': 'u:p@H.x:80', 'password': 'p', 'path': '/a/b', 'port': 80, 'query': 'q=1', 'scheme': 'http', 'username': 'u'}",
+        ),
+        ("'https://h/a' | urlsplit('hostname')", "h"),
+    ]);
+    fails(&["'x' | urlsplit('nope')", "'x' | truncate(2)"]);
+}
+
+#[test]
+fn this_machine_and_chance() {
+    gives(&[
+        ("'/a/b/c' | relpath('/a')", "b/c"),
+        ("'/a' | relpath('/a/b')", ".."),
+        ("'/a' | relpath('/a')", "."),
+        ("'/no/./such/../x' | realpath", "/no/x"),
+        ("'~' | expanduser == '~'", "False"),
+        ("'~nobody-at-all/x' | expanduser", "~nobody-at-all/x"),
+        (
+            "'$LAYERPLAY_NO_SUCH/${X' | expandvars",
+            "$LAYERPLAY_NO_SUCH/${X",
+        ),
+        ("'$PATH' | expandvars == '$PATH'", "False"),
+        ("'/etc/passw[d]' | fileglob", "['/etc/passwd']"),
+        ("'/no/such/*' | fileglob", "[]"),
+        (
+            "['/etc/passwd' is file, '/etc' is directory, '/etc' is file, '/no' is exists, '/etc' is exists, '/etc' is link, '/' is mount, '/etc' is same_file('/etc/.')]",
+            "[True, True, False, False, True, False, True, True]",
+        ),
+        ("10 | random(seed='a') == 10 | random(seed='a')", "True"),
+        ("6 | random(start=5)", "5"),
+        ("[7] | random", "7"),
+        ("[3, 1, 2] | shuffle(seed=1) | sort", "[1, 2, 3]"),
+        (
+            "range(50) | shuffle(seed=1) | list == range(50) | list",
+            "False",
+        ),
+    ]);
+    fails(&["0 | random", "[1] | random(start=1)"]);
+}
