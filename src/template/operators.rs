@@ -15,6 +15,9 @@ const ORDER: &[(&str, &str)] = &[("<", "__lt"), ("<=", "__le"), (">", "__gt"), (
 /// Longer expressions stay as they are: what is copied for chains must not grow without end.
 const LONGEST: usize = 20_000;
 
+/// Each `-` and `%` wraps what stands before it, and the engine follows only so many brackets.
+const MANY: usize = 50;
+
 /// One word or sign of an expression; a bracket with all that is in it is one.
 struct Part {
     text: String,
@@ -27,6 +30,12 @@ pub(super) fn operators(source: &str) -> String {
         return source.to_owned();
     }
     let tokens = tokens(source);
+    let deep = tokens
+        .iter()
+        .filter(|token| token.kind == Kind::Sign && matches!(&source[token.at.clone()], "-" | "%"));
+    if deep.count() > MANY {
+        return source.to_owned();
+    }
     let (text, used) = level(source, &tokens, 0, 0);
     // Brackets that do not match: the engine says so.
     if used == tokens.len() {
@@ -461,6 +470,8 @@ mod tests {
         for (from, to) in cases {
             assert_eq!(operators(from), to, "{from}");
         }
+        let long = vec!["a"; 3000].join(" - ");
+        assert_eq!(operators(&long), long);
     }
 
     proptest::proptest! {

@@ -66,6 +66,10 @@ fn real(path: &str) -> String {
 }
 
 /// The way from one folder to a path.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the engine hands its arguments over by value"
+)]
 fn relative(path: &str, start: Option<String>) -> String {
     let whole = |path: &str| normal(&join(&[here(), path.to_owned()]));
     let parts = |path: &str| -> Vec<String> {
@@ -112,17 +116,16 @@ fn expandvars(text: &str) -> String {
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
         let after = &rest[at + 1..];
-        let (name, length) = match after
+        let braced = after
             .strip_prefix('{')
-            .and_then(|body| body.split_once('}'))
-        {
-            Some((name, _)) => (name, name.len() + 2),
-            None => {
-                let end = after
-                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                    .unwrap_or(after.len());
-                (&after[..end], end)
-            }
+            .and_then(|body| body.split_once('}'));
+        let (name, length) = if let Some((name, _)) = braced {
+            (name, name.len() + 2)
+        } else {
+            let end = after
+                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .unwrap_or(after.len());
+            (&after[..end], end)
         };
         match std::env::var(name) {
             Ok(value) if !name.is_empty() => out.push_str(&value),
