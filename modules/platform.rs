@@ -158,7 +158,7 @@ impl Platform {
                 "`{}` is a cluster: it has an API and no shell to run commands in",
                 self.host
             ))
-            .hint("run it on this machine with `delegate_to: localhost`, or make the cluster's nodes hosts with the inventory plugin `openshift_nodes`")),
+            .hint("run it on this machine with `delegate_to: localhost`, or name its nodes as hosts of their own with `ansible_connection: ssh`")),
         }
     }
 

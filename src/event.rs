@@ -135,8 +135,10 @@ pub enum EventKind {
     NoHosts {
         play: String,
     },
-    /// All hosts failed, or a limit of failures was passed.
-    NoMoreHosts,
+    /// All hosts failed, or `max_fail_percentage` was passed (`over_limit`).
+    NoMoreHosts {
+        over_limit: bool,
+    },
     /// A stage may start: what was asked of the stage before it, and who proved it.
     GateOpened {
         stage: String,
@@ -160,6 +162,12 @@ pub enum EventKind {
     },
     /// A long task says what it does.
     Status {
+        task: TaskRef,
+        host: String,
+        text: String,
+    },
+    /// A person is asked; the run waits for the answer.
+    Prompt {
         task: TaskRef,
         host: String,
         text: String,

@@ -119,29 +119,36 @@ async fn inspect(
     platform: &Platform,
 ) -> Result<Change<Work>, ModuleError> {
     platform.shell()?;
-    let shown = |message: String| {
-        Outcome::unchanged(
-            json!({"cmd": work.shown, "rc": 0, "stdout": message, "stdout_lines": [message], "stderr": "", "stderr_lines": [], "msg": message}),
-        )
+    // Every key that playbooks may read is there although nothing ran, as in Ansible.
+    let not_run = |stdout: String, message: &str| {
+        let lines: Vec<&str> = stdout.lines().collect();
+        json!({
+            "cmd": work.shown, "rc": 0, "stdout": stdout, "stdout_lines": lines, "stderr": "", "stderr_lines": [],
+            "start": null, "end": null, "delta": null, "msg": message,
+        })
+    };
+    let verb = if platform.check { "Would" } else { "Did" };
+    let kept = |file: &str, why: &str| {
+        let result = not_run(
+            format!("skipped, since {file} {why}"),
+            &format!("{verb} not run command since '{file}' {why}"),
+        );
+        Change::None(Outcome::unchanged(result))
     };
     let chdir = args.chdir.as_deref();
     if let Some(file) = &args.creates
         && exists(platform, file, chdir).await?
     {
-        return Ok(Change::None(shown(format!("skipped, since {file} exists"))));
+        return Ok(kept(file, "exists"));
     }
     if let Some(file) = &args.removes
         && !exists(platform, file, chdir).await?
     {
-        return Ok(Change::None(shown(format!(
-            "skipped, since {file} does not exist"
-        ))));
+        return Ok(kept(file, "does not exist"));
     }
     if args.creates.is_some() || args.removes.is_some() {
         // What decides is known, so check mode can tell.
-        let preview = Outcome::changed(
-            json!({"cmd": work.shown, "msg": "Command would have run if not in check mode"}),
-        );
+        let preview = Outcome::changed(not_run(String::new(), WOULD_RUN));
         return Ok(Change::Some {
             fields: Vec::new(),
             diff: Vec::new(),
@@ -149,10 +156,44 @@ async fn inspect(
             work,
         });
     }
+    if platform.check {
+        return Ok(Change::None(Outcome {
+            skipped: true,
+            ..Outcome::unchanged(not_run(String::new(), WOULD_RUN))
+        }));
+    }
     Ok(Change::Unknown {
-        message: "Command would have run if not in check mode".to_owned(),
+        message: WOULD_RUN.to_owned(),
         work,
     })
+}
+
+const WOULD_RUN: &str = "Command would have run if not in check mode";
+
+/// Python's `str(datetime)`: the machine's time, with a fraction only when there is one.
+fn moment(time: &jiff::Zoned) -> String {
+    let whole = time.strftime("%Y-%m-%d %H:%M:%S").to_string();
+    match time.subsec_nanosecond() / 1000 {
+        0 => whole,
+        micros => format!("{whole}.{micros:06}"),
+    }
+}
+
+/// Python's `str(timedelta)`: days only from one on, a fraction only when there is one.
+fn length(took: std::time::Duration) -> String {
+    let seconds = took.as_secs();
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let days = match days {
+        0 => String::new(),
+        1 => "1 day, ".to_owned(),
+        more => format!("{more} days, "),
+    };
+    let (hours, minutes, seconds) = (rest / 3600, rest / 60 % 60, rest % 60);
+    let fraction = match took.subsec_micros() {
+        0 => String::new(),
+        micros => format!(".{micros:06}"),
+    };
+    format!("{days}{hours}:{minutes:02}:{seconds:02}{fraction}")
 }
 
 async fn apply(args: &Args, work: Work, platform: &Platform) -> Result<Outcome, ModuleError> {
@@ -180,10 +221,13 @@ async fn apply(args: &Args, work: Work, platform: &Platform) -> Result<Outcome, 
         result.insert(name.to_owned(), json!(text));
     }
     result.insert("rc".to_owned(), json!(output.rc));
-    result.insert("start".to_owned(), json!(start.to_string()));
-    result.insert("end".to_owned(), json!(end.to_string()));
-    let took = end.duration_since(start).as_secs_f64();
-    result.insert("delta".to_owned(), json!(format!("0:00:{took:09.6}")));
+    let local = |time: jiff::Timestamp| moment(&time.to_zoned(jiff::tz::TimeZone::system()));
+    // Of the moments as they are shown, so that the three agree.
+    let micros = end.as_microsecond() - start.as_microsecond();
+    let took = std::time::Duration::from_micros(micros.try_into().unwrap_or_default());
+    result.insert("start".to_owned(), json!(local(start)));
+    result.insert("end".to_owned(), json!(local(end)));
+    result.insert("delta".to_owned(), json!(length(took)));
     result.insert(
         "msg".to_owned(),
         json!(if output.rc == 0 {
@@ -339,5 +383,75 @@ impl Module for Raw {
         platform: &Platform,
     ) -> Result<Outcome, ModuleError> {
         apply(args, work, platform).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::host::testing::ways;
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_python_writes_them() {
+        for (seconds, micros, text) in [
+            (0, 0, "0:00:00"),
+            (0, 4321, "0:00:00.004321"),
+            (75, 0, "0:01:15"),
+            (3600 + 61, 500_000, "1:01:01.500000"),
+            (86_400, 1, "1 day, 0:00:00.000001"),
+            (2 * 86_400 + 36_000, 0, "2 days, 10:00:00"),
+        ] {
+            let took = Duration::from_secs(seconds) + Duration::from_micros(micros);
+            assert_eq!(length(took), text);
+        }
+        let at = |text: &str| {
+            let time: jiff::Timestamp = text.parse().unwrap();
+            moment(&time.to_zoned(jiff::tz::TimeZone::UTC))
+        };
+        assert_eq!(
+            at("2026-01-01T10:00:00.123456789Z"),
+            "2026-01-01 10:00:00.123456"
+        );
+        assert_eq!(at("2026-01-01T10:00:00Z"), "2026-01-01 10:00:00");
+    }
+
+    #[tokio::test]
+    async fn check_mode_skips_what_only_a_run_can_tell_and_has_all_keys() {
+        for mut platform in ways() {
+            platform.check = true;
+            let args = |creates: Option<&str>| Args {
+                cmd: Some("echo a".to_owned()),
+                creates: creates.map(ToOwned::to_owned),
+                ..Args::default()
+            };
+            let Change::None(skipped) = Command.inspect(&args(None), &platform).await.unwrap()
+            else {
+                panic!("nothing is run in check mode")
+            };
+            assert!(skipped.skipped && !skipped.changed);
+            assert_eq!(
+                Value::Object(skipped.result),
+                json!({
+                    "cmd": ["echo", "a"], "rc": 0, "stdout": "", "stdout_lines": [], "stderr": "",
+                    "stderr_lines": [], "start": null, "end": null, "delta": null, "msg": WOULD_RUN,
+                })
+            );
+            let made = args(Some("/no/such/file"));
+            let Change::Some { preview, .. } = Command.inspect(&made, &platform).await.unwrap()
+            else {
+                panic!("it would run")
+            };
+            assert!(preview.changed && !preview.skipped);
+            assert_eq!(preview.result["rc"], 0);
+            let there = args(Some("/"));
+            let Change::None(kept) = Command.inspect(&there, &platform).await.unwrap() else {
+                panic!("the file is there")
+            };
+            assert!(!kept.skipped && !kept.changed);
+            assert_eq!(kept.result["msg"], "Would not run command since '/' exists");
+            assert_eq!(kept.result["stdout"], "skipped, since / exists");
+        }
     }
 }

@@ -3,13 +3,16 @@
 pub mod arguments;
 mod command;
 mod copy;
+pub mod facts;
 mod file;
 mod host;
 mod ping;
 mod place;
 mod probe;
+mod setup;
 mod slurp;
 mod stat;
+mod systemd;
 mod tempfile;
 mod template;
 mod tree;
@@ -34,8 +37,11 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(copy::Copy),
         erase(file::File),
         erase(ping::Ping),
+        erase(setup::Setup),
+        erase(systemd::Service),
         erase(slurp::Slurp),
         erase(stat::Stat),
+        erase(systemd::Systemd),
         erase(tempfile::Tempfile),
         erase(template::Template),
         erase(wait_for::WaitFor),

@@ -159,7 +159,7 @@ impl Cluster {
                 match status.code {
                     401 => ModuleError::new(ErrorKind::Forbidden, format!("cannot {what}: `{}` does not accept the credentials", self.server))
                         .hint("log in again (`oc login`): the token may have expired"),
-                    403 => ModuleError::new(ErrorKind::Forbidden, message).hint("the user of the kubeconfig lacks this right; the README lists the rights that layerplay needs"),
+                    403 => ModuleError::new(ErrorKind::Forbidden, message).hint("the user of the kubeconfig lacks this right; docs/rights.yml of layerplay has the rights that it needs"),
                     404 => ModuleError::new(ErrorKind::NotFound, message),
                     409 => ModuleError::new(ErrorKind::Conflict, message).retry_after(Duration::from_millis(500)),
                     429 | 500..=599 => ModuleError::new(ErrorKind::Unreachable, message).retry_after(Duration::from_secs(2)),

@@ -90,11 +90,30 @@ pub struct RunArgs {
     /// Hosts at once.
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub forks: u32,
+    /// Show the tasks that would run, and run none.
+    #[arg(long)]
+    pub list_tasks: bool,
+    /// Show the hosts of each play, and run nothing.
+    #[arg(long)]
+    pub list_hosts: bool,
+    /// Show the tags of each play, and run nothing.
+    #[arg(long)]
+    pub list_tags: bool,
+    /// Read the playbooks, and run nothing.
+    #[arg(long)]
+    pub syntax_check: bool,
+    /// Start at the task with this name, or whose name matches this pattern.
+    #[arg(long, value_name = "NAME")]
+    pub start_at_task: Option<String>,
+    /// Ask before each task.
+    #[arg(long)]
+    pub step: bool,
     /// More detail; up to four times.
     #[arg(short, action = ArgAction::Count)]
     pub verbose: u8,
-    #[arg(long, value_enum, default_value = "pretty", env = "LAYERPLAY_FORMAT")]
-    pub format: Format,
+    /// `pretty` on a terminal by default, else `ansible`.
+    #[arg(long, value_enum, env = "LAYERPLAY_FORMAT")]
+    pub format: Option<Format>,
 }
 
 #[derive(Debug, Args)]

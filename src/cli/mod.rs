@@ -3,6 +3,7 @@
 mod args;
 pub mod exit;
 mod printer;
+mod prompter;
 
 mod commands {
     pub(super) mod check;
@@ -11,6 +12,7 @@ mod commands {
     pub(super) mod init;
     pub(super) mod inventory;
     pub(super) mod lab;
+    mod list;
     mod project;
     pub(super) mod run;
 }

@@ -60,6 +60,8 @@ struct Linter<'c> {
 impl Linter<'_> {
     fn play(&mut self, play: &Play) {
         self.vars(&play.vars);
+        let prompted = play.prompts.iter().map(|prompt| Arc::clone(&prompt.name));
+        self.defined.extend(prompted);
         self.look(|lint| {
             lint.value(&play.hosts);
             for lazy in play
@@ -92,7 +94,7 @@ impl Linter<'_> {
                 None => self.is_open = true,
             }
         }
-        for section in [&play.pre_tasks, &play.tasks, &play.post_tasks] {
+        for section in [&play.pre_tasks, &play.roles, &play.tasks, &play.post_tasks] {
             self.items(section, play);
         }
         for handler in &play.handlers {
@@ -104,6 +106,17 @@ impl Linter<'_> {
         for item in items {
             match item {
                 Item::Task(task) => self.task(task, play),
+                Item::Role(used) => {
+                    let role = &used.role;
+                    for vars in role
+                        .vars
+                        .iter()
+                        .chain([&role.defaults, &role.params, &role.names])
+                    {
+                        self.vars(vars);
+                    }
+                    self.items(&used.items, play);
+                }
                 Item::Block(block) => {
                     for section in [&block.block, &block.rescue, &block.always] {
                         self.items(section, play);
@@ -177,8 +190,8 @@ impl Linter<'_> {
             }
             Kind::Builtin(Builtin::IncludeVars) => self.include_vars(task, play),
             Kind::Builtin(Builtin::IncludeTasks) => self.include_tasks(task, play),
-            // It may return facts under any name.
-            Kind::External(_) => self.is_open = true,
+            // It may return facts under any name, and an included role may set any.
+            Kind::Builtin(Builtin::IncludeRole) | Kind::External(_) => self.is_open = true,
             _ => {}
         }
     }
@@ -341,8 +354,14 @@ impl Linter<'_> {
         }
         match source::read(&path) {
             Ok(file) => {
-                let (items, problems) =
-                    lower_included(&file, self.catalogue, &task.keywords, task.is_handler);
+                let (items, problems) = lower_included(
+                    &file,
+                    self.catalogue,
+                    &task.keywords,
+                    task.is_handler,
+                    &play.dir,
+                    task.role.as_ref(),
+                );
                 self.problems.extend(problems);
                 self.items(&items, play);
             }
@@ -354,22 +373,29 @@ impl Linter<'_> {
 
     fn handlers(&mut self, task: &Task, play: &Play) {
         let names: Vec<String> = task.keywords.notify.iter().filter_map(constant).collect();
-        let is_templated = play
-            .handlers
-            .iter()
-            .any(|handler| matches!(handler.name, Some(Lazy::Template(_))));
+        // Names that are known at run time only, and handlers of roles that are included then.
+        let is_open = self.is_open
+            || play
+                .handlers
+                .iter()
+                .any(|handler| matches!(handler.name, Some(Lazy::Template(_))));
         let known: Vec<String> = play
             .handlers
             .iter()
             .flat_map(|handler| {
-                handler
-                    .plain_name()
-                    .into_iter()
+                let name = handler.plain_name();
+                let of_role = handler
+                    .role
+                    .as_ref()
+                    .and_then(|role| Some(format!("{} : {}", role.name, name.as_ref()?)));
+                name.into_iter()
+                    .chain(of_role)
                     .chain(handler.listen.clone())
+                    .collect::<Vec<_>>()
             })
             .collect();
         for name in names {
-            if !is_templated && !known.contains(&name) {
+            if !is_open && !known.contains(&name) {
                 self.problems.push(
                     Diagnostic::warning(
                         Code::UNKNOWN_HANDLER,
@@ -423,10 +449,13 @@ fn constant(lazy: &Lazy) -> Option<String> {
     }
 }
 
-/// As tasks look for files: beside their own file, then beside the playbook, each with its special folder first.
+/// As tasks look for files: in their role, beside their own file, then beside the playbook, each with its special folder first.
 fn find(name: &str, folder: &str, task: &Task, play: &Play) -> Option<PathBuf> {
-    [&task.dir, &play.dir]
-        .into_iter()
+    let roles = task.role.iter().flat_map(|role| {
+        std::iter::once(&role.dir).chain(role.parents.iter().rev().map(|role| &role.dir))
+    });
+    roles
+        .chain([&task.dir, &play.dir])
         .flat_map(|dir| [dir.join(folder).join(name), dir.join(name)])
         .find(|path| path.exists())
 }

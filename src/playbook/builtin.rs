@@ -11,10 +11,13 @@ use serde_json::{Map, Value, json};
 pub enum Builtin {
     AddHost,
     Assert,
+    AsyncStatus,
     Debug,
     Fail,
     GroupBy,
+    ImportRole,
     ImportTasks,
+    IncludeRole,
     IncludeTasks,
     IncludeVars,
     Meta,
@@ -36,6 +39,52 @@ struct Page {
     is_free_form: bool,
     examples: &'static str,
 }
+
+/// Of `import_role` and `include_role`.
+const ROLE: &[(&str, &str, &str)] = &[
+    ("name", "string", "The role."),
+    ("role", "string", "The same as `name`."),
+    (
+        "tasks_from",
+        "string",
+        "A file of its `tasks` instead of `main`.",
+    ),
+    (
+        "vars_from",
+        "string",
+        "A file of its `vars` instead of `main`.",
+    ),
+    (
+        "defaults_from",
+        "string",
+        "A file of its `defaults` instead of `main`.",
+    ),
+    (
+        "handlers_from",
+        "string",
+        "A file of its `handlers` instead of `main`.",
+    ),
+    (
+        "allow_duplicates",
+        "boolean",
+        "Run it again when it has run already; yes by default.",
+    ),
+    (
+        "apply",
+        "object",
+        "Keywords for all its tasks; of `include_role` alone.",
+    ),
+    (
+        "public",
+        "boolean",
+        "Later tasks of the play see its variables.",
+    ),
+    (
+        "rolespec_validate",
+        "boolean",
+        "Accepted; specifications of arguments are not read.",
+    ),
+];
 
 const PAGES: &[Page] = &[
     Page {
@@ -80,6 +129,23 @@ const PAGES: &[Page] = &[
         examples: "- assert:\n    that: release.version is match('4[.]18')\n    fail_msg: this layer is for 4.18\n",
     },
     Page {
+        action: Builtin::AsyncStatus,
+        name: "async_status",
+        summary: "Asks for the result of a task that runs beside the play (`async` with `poll: 0`)",
+        arguments: &[
+            ("jid", "string", "`ansible_job_id` of the task's result."),
+            (
+                "mode",
+                "string",
+                "`status` by default; `cleanup` forgets the result.",
+            ),
+        ],
+        required: 1,
+        is_open: false,
+        is_free_form: false,
+        examples: "- async_status: {jid: \"{{ started.ansible_job_id }}\"}\n  register: job\n  until: job.finished\n  retries: 30\n  delay: 2\n",
+    },
+    Page {
         action: Builtin::Debug,
         name: "debug",
         summary: "Shows text or a variable",
@@ -119,6 +185,26 @@ const PAGES: &[Page] = &[
         is_open: false,
         is_free_form: false,
         examples: "- group_by: {key: \"release_{{ release.version }}\"}\n",
+    },
+    Page {
+        action: Builtin::ImportRole,
+        name: "import_role",
+        summary: "Takes in a role when the playbook is read",
+        arguments: ROLE,
+        required: 0,
+        is_open: false,
+        is_free_form: false,
+        examples: "- import_role: {name: agent}\n",
+    },
+    Page {
+        action: Builtin::IncludeRole,
+        name: "include_role",
+        summary: "Takes in a role when it is reached",
+        arguments: ROLE,
+        required: 0,
+        is_open: false,
+        is_free_form: false,
+        examples: "- include_role: {name: agent, tasks_from: remove}\n  vars: {version: 2}\n",
     },
     Page {
         action: Builtin::ImportTasks,

@@ -73,6 +73,8 @@ const OWN: &[(&str, &str)] = &[
 #[derive(Debug, Clone, Default)]
 pub struct Catalogue {
     modules: HashMap<String, Kind>,
+    /// Files of a project's `modules/` that would be modules if they were executable.
+    passed_over: HashMap<String, PathBuf>,
 }
 
 impl Catalogue {
@@ -132,6 +134,8 @@ impl Catalogue {
                 }
             } else if is_executable(&path) {
                 self.modules.insert(name, Kind::External(Arc::new(path)));
+            } else if path.is_file() {
+                self.passed_over.insert(name, path);
             }
         }
         if problems.has_errors() {
@@ -143,6 +147,11 @@ impl Catalogue {
 
     pub fn get(&self, name: &str) -> Option<&Kind> {
         self.modules.get(name)
+    }
+
+    /// A file that has the name of a module, and is none because nobody may execute it.
+    pub fn passed_over(&self, name: &str) -> Option<&Path> {
+        self.passed_over.get(name).map(PathBuf::as_path)
     }
 
     /// The name that was probably meant.

@@ -66,6 +66,19 @@ pub(super) const INHERITED: &[&str] = &[
     "vars",
 ];
 
+/// Those that are yes or no.
+const FLAGS: &[&str] = &[
+    "any_errors_fatal",
+    "become",
+    "check_mode",
+    "delegate_facts",
+    "diff",
+    "ignore_errors",
+    "ignore_unreachable",
+    "no_log",
+    "run_once",
+];
+
 /// Those that blocks and tasks have besides.
 pub(super) const BELOW_PLAYS: &[&str] = &["delegate_facts", "delegate_to", "notify", "when"];
 
@@ -95,7 +108,21 @@ impl Keywords {
             "collections" | "debugger" | "become_exe" => return true,
             _ => return self.take_list(key, value, problems),
         };
-        *single = Some(Lazy::from_node(value));
+        let lazy = Lazy::from_node(value);
+        if FLAGS.contains(&key)
+            && let Lazy::Data(plain) = &lazy
+            && !plain.is_none()
+            && yes_or_no(&plain.to_string()).is_none()
+        {
+            problems.push(
+                Diagnostic::error(
+                    Code::WRONG_SHAPE,
+                    format!("`{key}` is yes or no, not `{plain}`"),
+                )
+                .at(&value.span, ""),
+            );
+        }
+        *single = Some(lazy);
         true
     }
 
@@ -134,6 +161,17 @@ impl Keywords {
             _ => return false,
         }
         true
+    }
+
+    /// What handlers of a role inherit from its use: neither its conditions nor its tags, which are about tasks.
+    #[must_use]
+    pub(super) fn of_handlers(&self) -> Self {
+        Self {
+            when: Vec::new(),
+            tags: Vec::new(),
+            notify: Vec::new(),
+            ..self.clone()
+        }
     }
 
     /// These keywords below those of a parent.
@@ -214,6 +252,15 @@ pub(super) fn vars(node: &Node, problems: &mut Diagnostics) -> Option<Vars> {
         vars.insert(Arc::from(text), Lazy::from_node(value));
     }
     Some(vars)
+}
+
+/// What Ansible takes for a boolean (`module_utils/parsing/convert_bool.py`); `None` for anything else.
+pub fn yes_or_no(text: &str) -> Option<bool> {
+    match text.trim().to_lowercase().as_str() {
+        "y" | "yes" | "on" | "1" | "true" | "t" | "1.0" => Some(true),
+        "n" | "no" | "off" | "0" | "false" | "f" | "0.0" => Some(false),
+        _ => None,
+    }
 }
 
 /// Letters, digits and `_`, no digit first (Python's identifiers, as far as templates read them).

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::keywords::{self, BELOW_PLAYS, INHERITED, Keywords, each};
-use super::{Block, Catalogue, Item, Play, Playbook, Stage, Task};
+use super::{Block, Catalogue, Item, Play, Playbook, Prompt, Role, Stage, Strategy, Task};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{self, SourceFile, Span};
 use crate::template::Lazy;
@@ -31,16 +31,25 @@ pub(super) const PLAY: &[&str] = &[
     "vars_prompt",
 ];
 pub(super) const SECTIONS: &[&str] = &["block", "rescue", "always"];
+/// What an entry of `vars_prompt` may say.
+const PROMPT: &[&str] = &[
+    "confirm",
+    "default",
+    "encrypt",
+    "name",
+    "private",
+    "prompt",
+    "salt",
+    "salt_size",
+    "unsafe",
+];
 /// Imports inside imports: deeper is a file that imports itself.
 const DEEPEST: usize = 32;
 
 /// Reads a playbook, its imported playbooks and task files.
 pub fn lower(file: &Arc<SourceFile>, catalogue: &Catalogue) -> (Playbook, Diagnostics) {
-    let mut lowering = Lowering {
-        catalogue,
-        problems: Diagnostics::default(),
-        depth: 0,
-    };
+    let base = file.path.parent().map(Path::to_owned).unwrap_or_default();
+    let mut lowering = Lowering::new(catalogue, &base);
     let plays = lowering.playbook(file, &Keywords::default());
     let playbook = Playbook {
         file: Arc::clone(file),
@@ -51,46 +60,42 @@ pub fn lower(file: &Arc<SourceFile>, catalogue: &Catalogue) -> (Playbook, Diagno
 
 /// Tasks of a list, for modules in YAML and included files.
 pub fn lower_tasks(node: &Node, catalogue: &Catalogue, problems: &mut Diagnostics) -> Vec<Item> {
-    let mut lowering = Lowering {
-        catalogue,
-        problems: Diagnostics::default(),
-        depth: 0,
-    };
+    let mut lowering = Lowering::new(catalogue, Path::new(""));
     let items = lowering.items(node, &Keywords::default(), false);
     problems.extend(lowering.problems);
     items
 }
 
-/// Tasks of an included file, below the keywords of the include.
+/// Tasks of an included file, below the keywords of the include: `base` is the playbook's folder, `around` the role
+/// whose file includes it.
 pub fn lower_included(
     file: &Arc<SourceFile>,
     catalogue: &Catalogue,
     parent: &Keywords,
     handlers: bool,
+    base: &Path,
+    around: Option<&Arc<Role>>,
 ) -> (Vec<Item>, Diagnostics) {
-    let mut lowering = Lowering {
-        catalogue,
-        problems: Diagnostics::default(),
-        depth: 0,
-    };
+    let mut lowering = Lowering::new(catalogue, base);
+    lowering.role = around.cloned();
     let items = lowering.task_file(file, parent, handlers);
     (items, lowering.problems)
 }
 
-fn is_yes(text: &str) -> bool {
-    matches!(text, "true" | "yes" | "on" | "True")
+fn strategy(value: &Node) -> Option<Strategy> {
+    let text = value.as_str().unwrap_or_default();
+    match text.strip_prefix("ansible.builtin.").unwrap_or(text) {
+        "linear" => Some(Strategy::Linear),
+        "free" | "host_pinned" => Some(Strategy::Free),
+        _ => None,
+    }
 }
 
 /// Keywords of plays that would be silently wrong if they were left out.
 fn unsupported(word: &str, value: &Node) -> Option<&'static str> {
-    let is_empty = value.is_null() || value.as_sequence().is_some_and(<[Node]>::is_empty);
     match word {
-        "roles" if !is_empty => Some("roles are not supported"),
-        "vars_prompt" if !is_empty => {
-            Some("`vars_prompt` is not supported: give variables with `-e`")
-        }
-        "strategy" if !matches!(value.as_str(), Some("linear" | "ansible.builtin.linear")) => Some(
-            "only the strategy `linear` is supported: all hosts finish a task before any starts on the next",
+        "strategy" if strategy(value).is_none() => Some(
+            "the strategies are `linear` (all hosts finish a task before any starts on the next), `free` and `host_pinned`",
         ),
         _ => None,
     }
@@ -100,6 +105,26 @@ pub(super) struct Lowering<'c> {
     pub(super) catalogue: &'c Catalogue,
     pub(super) problems: Diagnostics,
     pub(super) depth: usize,
+    /// The playbook's folder, where roles are looked for.
+    pub(super) base: PathBuf,
+    /// The role whose files are being read.
+    pub(super) role: Option<Arc<Role>>,
+    pub(super) role_handlers: Vec<Arc<Task>>,
+    pub(super) public_roles: Vec<Arc<Role>>,
+}
+
+impl<'c> Lowering<'c> {
+    pub(super) fn new(catalogue: &'c Catalogue, base: &Path) -> Self {
+        Self {
+            catalogue,
+            problems: Diagnostics::default(),
+            depth: 0,
+            base: base.to_owned(),
+            role: None,
+            role_handlers: Vec::new(),
+            public_roles: Vec::new(),
+        }
+    }
 }
 
 pub(super) fn folder(span: &Span) -> PathBuf {
@@ -202,6 +227,7 @@ impl Lowering<'_> {
     }
 
     fn play(&mut self, entry: &Node, mapping: &Mapping, parent: &Keywords) -> Option<Play> {
+        self.base = folder(&entry.span);
         let mut own = Keywords::default();
         for (key, value) in mapping.iter() {
             let word = key.as_str().unwrap_or_default();
@@ -210,7 +236,9 @@ impl Lowering<'_> {
                 || (INHERITED.contains(&word) && own.take(word, value, &mut self.problems));
             if let Some(what) = unsupported(word, value) {
                 self.error(Code::UNKNOWN_KEYWORD, &key.span, what);
-            } else if word == "gather_facts" && value.as_str().is_some_and(is_yes) {
+            } else if word == "gather_facts"
+                && value.as_str().and_then(keywords::yes_or_no) == Some(true)
+            {
                 self.problems.push(
                     Diagnostic::warning(Code::UNKNOWN_KEYWORD, "facts are not gathered")
                         .at(&key.span, "")
@@ -248,11 +276,25 @@ impl Lowering<'_> {
             section("tasks", false),
             section("post_tasks", false),
         );
-        let mut handlers = Vec::new();
-        for item in section("handlers", true) {
+        let own_handlers = section("handlers", true);
+        let mut roles = Vec::new();
+        for entry in mapping.get("roles").into_iter().flat_map(each) {
+            roles.extend(self.role_entry(entry, &keywords, true));
+        }
+        let mut handlers = std::mem::take(&mut self.role_handlers);
+        for item in own_handlers {
             flatten(item, &mut handlers);
         }
-        let flag = |key: &str| mapping.get(key).and_then(Node::as_str).map(is_yes);
+        let prompts = mapping
+            .get("vars_prompt")
+            .into_iter()
+            .flat_map(each)
+            .filter_map(|node| self.prompt(node))
+            .collect();
+        let flag = |key: &str| {
+            let text = mapping.get(key).and_then(Node::as_str);
+            text.and_then(keywords::yes_or_no)
+        };
         Some(Play {
             name: mapping
                 .get("name")
@@ -282,10 +324,58 @@ impl Lowering<'_> {
             force_handlers: flag("force_handlers").unwrap_or(false),
             stage: mapping.get("stage").and_then(|node| self.stage(node)),
             keywords,
+            strategy: mapping
+                .get("strategy")
+                .and_then(strategy)
+                .unwrap_or_default(),
+            prompts,
             pre_tasks,
+            roles,
             tasks,
             post_tasks,
             handlers,
+            public_roles: std::mem::take(&mut self.public_roles),
+        })
+    }
+
+    fn prompt(&mut self, node: &Node) -> Option<Prompt> {
+        let mapping = node.as_mapping();
+        let text = |key: &str| mapping.and_then(|mapping| mapping.get(key)?.as_str());
+        let Some(name) = text("name").filter(|name| keywords::is_name(name)) else {
+            self.error(
+                Code::WRONG_SHAPE,
+                &node.span,
+                "an entry of `vars_prompt` is a mapping with the `name` of a variable",
+            );
+            return None;
+        };
+        for (key, _) in mapping.into_iter().flat_map(Mapping::iter) {
+            let word = key.as_str().unwrap_or_default();
+            if !PROMPT.contains(&word) {
+                self.problems.push(
+                    Diagnostic::error(
+                        Code::UNKNOWN_KEYWORD,
+                        format!("`vars_prompt` has no key `{word}`"),
+                    )
+                    .at(&key.span, "")
+                    .suggest(word, PROMPT.iter().copied()),
+                );
+            }
+        }
+        if text("encrypt").is_some() {
+            self.error(
+                Code::WRONG_SHAPE,
+                &node.span,
+                "`encrypt` of `vars_prompt` is not supported: use the filter `password_hash`",
+            );
+        }
+        let flag = |key: &str| text(key).and_then(keywords::yes_or_no);
+        Some(Prompt {
+            name: Arc::from(name),
+            text: text("prompt").unwrap_or(name).to_owned(),
+            default: text("default").map(ToOwned::to_owned),
+            private: flag("private").unwrap_or(true),
+            confirm: flag("confirm").unwrap_or(false),
         })
     }
 
@@ -405,11 +495,16 @@ impl Lowering<'_> {
 }
 
 /// Handlers are one list: imported ones are handlers by themselves.
-fn flatten(item: Item, handlers: &mut Vec<Arc<Task>>) {
+pub(super) fn flatten(item: Item, handlers: &mut Vec<Arc<Task>>) {
     match item {
         Item::Task(task) => handlers.push(task),
         Item::Block(block) => {
             for item in &block.block {
+                flatten(item.clone(), handlers);
+            }
+        }
+        Item::Role(used) => {
+            for item in &used.items {
                 flatten(item.clone(), handlers);
             }
         }

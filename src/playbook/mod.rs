@@ -5,6 +5,7 @@
 //! action     the three ways to write a module and its arguments
 //! lower      files -> plays -> blocks; imports are opened here
 //! task       one task: its module, arguments, loop
+//! role       a role: its files, dependencies, variables
 //! builtin    the engine's own actions
 //! schema     all of it as JSON schema, for editors
 //! catalogue  names -> modules: the engine's own actions, native, in YAML, executables
@@ -16,6 +17,7 @@ pub mod catalogue;
 mod keywords;
 mod lower;
 mod module;
+mod role;
 mod schema;
 mod task;
 
@@ -30,9 +32,10 @@ use crate::template::{Condition, Lazy};
 pub use action::{Arguments, parse_words};
 pub use builtin::Builtin;
 pub use catalogue::{Catalogue, Kind};
-pub use keywords::Keywords;
+pub use keywords::{Keywords, yes_or_no};
 pub use lower::{lower, lower_included, lower_tasks};
 pub use module::{OptionSpec, OptionType, YamlModule};
+pub use role::{IncludedRole, Role, RoleWish, lower_role};
 pub use schema::schema;
 
 /// A playbook file, its imports opened.
@@ -63,11 +66,40 @@ pub struct Play {
     pub gather_facts: Option<bool>,
     pub max_fail_percentage: Option<Lazy>,
     pub force_handlers: bool,
+    pub strategy: Strategy,
+    /// `vars_prompt`.
+    pub prompts: Vec<Prompt>,
     pub stage: Option<Stage>,
     pub pre_tasks: Vec<Item>,
+    /// Run before `tasks`.
+    pub roles: Vec<Item>,
     pub tasks: Vec<Item>,
     pub post_tasks: Vec<Item>,
+    /// Those of its roles first.
     pub handlers: Vec<Arc<Task>>,
+    /// Roles whose variables all tasks of the play see: those listed and those imported.
+    pub public_roles: Vec<Arc<Role>>,
+}
+
+/// How hosts go through a play.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// All finish a task before any starts on the next.
+    #[default]
+    Linear,
+    /// Each goes on by itself.
+    Free,
+}
+
+/// A variable that a person is asked for.
+#[derive(Debug, Clone)]
+pub struct Prompt {
+    pub name: Arc<str>,
+    pub text: String,
+    pub default: Option<String>,
+    /// Not shown while it is typed, nor later.
+    pub private: bool,
+    pub confirm: bool,
 }
 
 /// A step of a promotion.
@@ -83,6 +115,14 @@ pub struct Stage {
 pub enum Item {
     Task(Arc<Task>),
     Block(Arc<Block>),
+    Role(Arc<RoleUse>),
+}
+
+/// A role where it is used: its dependencies, then its tasks.
+#[derive(Debug, Clone)]
+pub struct RoleUse {
+    pub role: Arc<Role>,
+    pub items: Vec<Item>,
 }
 
 /// Sections of tasks. What a block says is already in its tasks ([`Keywords::under`]).
@@ -106,6 +146,8 @@ pub struct Task {
     pub kind: Kind,
     pub args: Arguments,
     pub keywords: Keywords,
+    /// Of an include: the keywords of what is around it, which its file's tasks inherit; its own are its own.
+    pub around: Option<Arc<Keywords>>,
     /// The task's own `vars`, which are also in its keywords: the parameters of an include.
     pub vars: Option<Arc<Vars>>,
     pub looping: Option<Loop>,
@@ -115,9 +157,15 @@ pub struct Task {
     pub until: Option<Condition>,
     pub retries: Option<Lazy>,
     pub delay: Option<Lazy>,
+    /// Seconds that it may run beside the play, or at most.
+    pub async_: Option<Lazy>,
+    /// Zero: it runs beside the play.
+    pub poll: Option<Lazy>,
     /// Handlers only.
     pub listen: Vec<String>,
     pub is_handler: bool,
+    /// The role whose file it stands in.
+    pub role: Option<Arc<Role>>,
 }
 
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use layerplay_modules::contract::{ModuleInfo, Supports, Touches};
 use serde_json::{Map, Value, json};
 
-use super::{Catalogue, Item, lower_tasks};
+use super::{Builtin, Catalogue, Item, Kind, lower_tasks, yes_or_no};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::SourceFile;
 use crate::template::Lazy;
@@ -86,6 +86,15 @@ impl YamlModule {
             Some(node) => lower_tasks(node, catalogue, &mut problems),
             None => Vec::new(),
         };
+        if text("name").is_empty() {
+            let whole = node.as_ref().map(|node| node.span.clone());
+            let problem = Diagnostic::error(Code::WRONG_SHAPE, "a module needs a `name`");
+            problems.push(match whole {
+                Some(span) => problem.at(&span, ""),
+                None => problem,
+            });
+        }
+        steps(&tasks, &mut problems);
         if problems.has_errors() {
             return Err(problems);
         }
@@ -99,7 +108,7 @@ impl YamlModule {
         let supports = |key: &str| {
             root.get("supports")
                 .and_then(|node| node.as_mapping()?.get(key)?.as_str())
-                .is_none_or(|text| text == "true")
+                .is_none_or(|text| yes_or_no(text) != Some(false))
         };
         let info = ModuleInfo {
             name: text("name"),
@@ -128,6 +137,43 @@ impl YamlModule {
             returns: root.get("returns").map(Lazy::from_node),
             file: Arc::clone(file),
         })
+    }
+}
+
+/// The tasks of a module run for one host inside of one task: what concerns the whole play has no place there.
+fn steps(items: &[Item], problems: &mut Diagnostics) {
+    for item in items {
+        match item {
+            Item::Block(block) => {
+                for section in [&block.block, &block.rescue, &block.always] {
+                    steps(section, problems);
+                }
+            }
+            Item::Role(used) => problems.push(
+                Diagnostic::error(
+                    Code::WRONG_SHAPE,
+                    format!("a module in YAML cannot use the role `{}`", used.role.name),
+                )
+                .help("write its tasks into the module"),
+            ),
+            Item::Task(task) => {
+                let what = match &task.kind {
+                    Kind::Builtin(Builtin::IncludeTasks | Builtin::IncludeRole | Builtin::Meta) => {
+                        task.action.as_str()
+                    }
+                    _ if !task.keywords.notify.is_empty() => "notify",
+                    _ => continue,
+                };
+                problems.push(
+                    Diagnostic::error(
+                        Code::WRONG_SHAPE,
+                        format!("a module in YAML cannot use `{what}`"),
+                    )
+                    .at(&task.span, "")
+                    .help("`import_tasks` works; what concerns the play stands in the playbook"),
+                );
+            }
+        }
     }
 }
 
@@ -164,7 +210,11 @@ fn options(node: Option<&Node>, problems: &mut Diagnostics) -> IndexMap<Arc<str>
             Arc::from(name.as_str().unwrap_or_default()),
             OptionSpec {
                 kind,
-                required: parts.get("required").and_then(Node::as_str) == Some("true"),
+                required: parts
+                    .get("required")
+                    .and_then(Node::as_str)
+                    .and_then(yes_or_no)
+                    == Some(true),
                 default: parts
                     .get("default")
                     .filter(|node| !node.is_null())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::keywords::{self, BELOW_PLAYS, INHERITED, Keywords, each};
 use super::lower::{Lowering, folder};
+use super::role::{Given, RoleWish};
 use super::{Arguments, Block, Builtin, Item, Kind, Loop, Task};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::template::{Condition, Lazy};
@@ -130,7 +131,10 @@ impl Lowering<'_> {
                 format!("couldn't resolve module/action '{name}'"),
             )
             .at(&name_node.span, "");
-            if let Some(near) = self.catalogue.nearest(&name) {
+            if let Some(path) = self.catalogue.passed_over(&name) {
+                let path = path.display();
+                problem = problem.help(format!("`{path}` is not executable: `chmod +x {path}`"));
+            } else if let Some(near) = self.catalogue.nearest(&name) {
                 problem = problem.help(format!("did you mean `{near}`?"));
             }
             self.problems
@@ -168,12 +172,8 @@ impl Lowering<'_> {
         if let (Kind::Builtin(Builtin::ImportTasks), keywords) = (&kind, own.clone()) {
             return self.import_tasks(value, mapping, &keywords.under(parent), is_handler);
         }
-        if let Some(key) = ["async", "poll"].iter().find_map(|key| mapping.entry(key)) {
-            self.error(
-                Code::UNKNOWN_KEYWORD,
-                &key.0.span,
-                "`async` and `poll` are not supported",
-            );
+        if let Kind::Builtin(Builtin::ImportRole) = &kind {
+            return self.import_role(&args, entry, mapping, &own, parent);
         }
         let condition = |key: &str| mapping.get(key).map(Condition::from_node);
         let register = mapping.get("register").and_then(|node| {
@@ -197,10 +197,15 @@ impl Lowering<'_> {
             dir: folder(&entry.span),
             action: name,
             action_span: name_node.span.clone(),
-            kind,
             args,
             looping: self.looping(mapping),
             vars: own.vars.last().cloned(),
+            around: matches!(
+                kind,
+                Kind::Builtin(Builtin::IncludeTasks | Builtin::IncludeRole)
+            )
+            .then(|| Arc::new(parent.clone())),
+            kind,
             keywords: own.under(parent),
             register,
             changed_when: condition("changed_when"),
@@ -208,6 +213,8 @@ impl Lowering<'_> {
             until: condition("until"),
             retries: mapping.get("retries").map(Lazy::from_node),
             delay: mapping.get("delay").map(Lazy::from_node),
+            async_: mapping.get("async").map(Lazy::from_node),
+            poll: mapping.get("poll").map(Lazy::from_node),
             listen: mapping
                 .get("listen")
                 .into_iter()
@@ -215,6 +222,7 @@ impl Lowering<'_> {
                 .filter_map(|node| Some(node.as_str()?.to_owned()))
                 .collect(),
             is_handler,
+            role: self.role.clone(),
         })))
     }
 
@@ -245,6 +253,52 @@ impl Lowering<'_> {
             rescue: Vec::new(),
             always: Vec::new(),
         })))
+    }
+
+    fn import_role(
+        &mut self,
+        args: &Arguments,
+        entry: &Node,
+        mapping: &Mapping,
+        own: &Keywords,
+        parent: &Keywords,
+    ) -> Option<Item> {
+        if let Some((key, _)) = mapping.iter().find(|(key, _)| {
+            key.as_str()
+                .is_some_and(|word| word == "loop" || word.starts_with("with_"))
+        }) {
+            self.error(Code::CONFLICTING_KEYWORDS, &key.span, "you cannot use loops on 'import_role' statements. You should use 'include_role' instead.");
+            return None;
+        }
+        let text = |name: &str| match args.named.get(name) {
+            Some(Lazy::Data(value)) if !value.is_none() => Some(value.to_string()),
+            Some(Lazy::Template(text)) => Some(text.text.to_string()),
+            _ => None,
+        };
+        let flag = |name: &str| text(name).as_deref().and_then(keywords::yes_or_no);
+        let Some(name) = text("name").or_else(|| text("role")) else {
+            self.error(
+                Code::WRONG_SHAPE,
+                &entry.span,
+                "'name' is a required field for import_role.",
+            );
+            return None;
+        };
+        let wish = RoleWish {
+            name,
+            tasks_from: text("tasks_from"),
+            vars_from: text("vars_from"),
+            defaults_from: text("defaults_from"),
+            handlers_from: text("handlers_from"),
+            allow_duplicates: Some(flag("allow_duplicates").unwrap_or(true)),
+            public: flag("public").unwrap_or(true),
+        };
+        self.role(
+            &wish,
+            Given::default(),
+            &own.clone().under(parent),
+            &entry.span,
+        )
     }
 
     fn looping(&mut self, mapping: &Mapping) -> Option<Loop> {

@@ -23,54 +23,69 @@ pub enum Gate {
     },
 }
 
+fn held(reason: String, help: &str) -> Gate {
+    Gate::Held {
+        reason,
+        help: help.to_owned(),
+    }
+}
+
+/// What a host has proven in a stage, of each pool the latest, in the order of the run.
+fn latest<'p>(host: &str, stage: &str, proofs: &'p [Proof]) -> Vec<&'p Proof> {
+    let mut pools: Vec<&Proof> = Vec::new();
+    for proof in proofs.iter().rev() {
+        let is_own = proof.cluster == host && proof.stage.as_deref() == Some(stage);
+        if is_own && !pools.iter().any(|known| known.pool == proof.pool) {
+            pools.push(proof);
+        }
+    }
+    pools.reverse();
+    pools
+}
+
+/// Why a stage may not start whatever it applies: the one before has not run on a host, failed there, or proved nothing.
+pub fn unproven(after: &str, before: Option<&StageRecord>, proofs: &[Proof]) -> Option<Gate> {
+    let Some(before) = before.filter(|stage| !stage.hosts.is_empty()) else {
+        return Some(held(
+            format!("stage `{after}` has not run on any host"),
+            "run its play in the same run; a `--limit` must not leave its hosts out",
+        ));
+    };
+    if let Some(host) = before.failed.first() {
+        return Some(held(
+            format!("`{host}` of stage `{after}` failed"),
+            "mend what failed there, and run again: what is proven already takes no time",
+        ));
+    }
+    let host = before
+        .hosts
+        .iter()
+        .find(|host| latest(host, after, proofs).is_empty())?;
+    Some(held(
+        format!("`{host}` of stage `{after}` has proven nothing"),
+        "the stage must end with `apply_layer`, `rollout` or `verify_layer` on every host; a `--limit` must not leave one out",
+    ))
+}
+
 /// Whether `digest` may go on: every host of the stage before must have proven that very digest, on everything that it
 /// rolled out.
 pub fn judge(after: &str, before: Option<&StageRecord>, digest: &str, proofs: &[Proof]) -> Gate {
-    let held = |reason: String, help: &str| Gate::Held {
-        reason,
-        help: help.to_owned(),
-    };
-    let Some(before) = before.filter(|stage| !stage.hosts.is_empty()) else {
-        return held(
-            format!("stage `{after}` has not run on any host"),
-            "run its play in the same run; a `--limit` must not leave its hosts out",
-        );
-    };
-    if let Some(host) = before.failed.first() {
-        return held(
-            format!("`{host}` of stage `{after}` failed"),
-            "mend what failed there, and run again: what is proven already takes no time",
-        );
+    if let Some(held) = unproven(after, before, proofs) {
+        return held;
     }
     let mut counted = Vec::new();
-    for host in &before.hosts {
-        let own: Vec<&Proof> = proofs
-            .iter()
-            .filter(|proof| proof.cluster == *host && proof.stage.as_deref() == Some(after))
-            .collect();
-        let Some(last) = own.last() else {
-            return held(
-                format!("`{host}` of stage `{after}` has proven nothing"),
-                "the stage must end with `apply_layer`, `rollout` or `verify_layer` on every host",
-            );
-        };
-        // Of each pool the latest proof counts.
-        let mut pools: Vec<&Proof> = Vec::new();
-        for proof in own.iter().rev() {
-            if !pools.iter().any(|known| known.pool == proof.pool) {
-                pools.push(proof);
-            }
-        }
+    for host in before.into_iter().flat_map(|stage| &stage.hosts) {
+        let pools = latest(host, after, proofs);
         if let Some(other) = pools.iter().find(|proof| proof.digest != digest) {
             return held(
                 format!(
                     "pool `{}` of `{host}` proved {}, and this stage would apply {digest}",
-                    other.pool, last.digest
+                    other.pool, other.digest
                 ),
                 "production takes byte for byte what the stage before proved: give both the same digest",
             );
         }
-        counted.extend(pools.into_iter().rev().cloned());
+        counted.extend(pools.into_iter().cloned());
     }
     Gate::Open(counted)
 }
@@ -131,9 +146,12 @@ mod tests {
             proof("a", "worker", "d1"),
             proof("b", "worker", "d1"),
         ];
-        assert!(
-            !is_open(Some(&both), "d1", &mixed),
-            "a pool with another digest"
+        let Gate::Held { reason, .. } = judge("np", Some(&both), "d1", &mixed) else {
+            panic!("a pool with another digest");
+        };
+        assert_eq!(
+            reason,
+            "pool `canary` of `a` proved d0, and this stage would apply d1"
         );
         let mended = [mixed.as_slice(), &[proof("a", "canary", "d1")]].concat();
         assert!(

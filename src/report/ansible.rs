@@ -24,9 +24,9 @@ impl Ansible {
         }
     }
 
-    /// `TASK [name] ****` padded to 79 columns with at least three stars.
+    /// `TASK [name] ****` padded to 80 columns with at least three stars.
     fn headline(&mut self, text: &str) {
-        let stars = 79usize.saturating_sub(text.chars().count() + 1).max(3);
+        let stars = 80usize.saturating_sub(text.chars().count() + 1).max(3);
         self.output.line(&format!("\n{text} {}", "*".repeat(stars)));
     }
 
@@ -67,8 +67,12 @@ impl Ansible {
             .map(|item| format!(" => (item={item})"))
             .unwrap_or_default();
         let shown = (result.verbose_always || self.verbosity > 0) && !of_loop;
-        let body =
-            |separator: &str| format!("{separator}{}", dump(&result.result, result.verbose_always));
+        let body = |separator: &str| {
+            format!(
+                "{separator}{}",
+                dump(&result.result, result.verbose_always, task)
+            )
+        };
         let line = match result.status {
             Status::Ok if shown => format!("ok: [{host}]{item}{}", body(" => ")),
             Status::Ok => format!("ok: [{host}]{item}"),
@@ -91,14 +95,14 @@ impl Ansible {
 }
 
 /// One line of JSON, or indented by four for results that exist to be read (`debug`, `assert`).
-fn dump(result: &Map<String, Value>, indented: bool) -> String {
+fn dump(result: &Map<String, Value>, indented: bool, task: &TaskRef) -> String {
     let mut result = result.clone();
     if indented {
         result.retain(|key, _| {
             !matches!(key.as_str(), "failed" | "skipped" | "failed_when_result")
                 && !key.starts_with('_')
         });
-        if !result.contains_key("assertion") {
+        if task.action.ends_with("debug") {
             result.shift_remove("changed");
         }
         let mut buffer = Vec::new();
@@ -165,7 +169,8 @@ impl Sink for Ansible {
             EventKind::RunStarted {
                 simulation: Some(text),
                 ..
-            } => self.output.line(text),
+            }
+            | EventKind::Prompt { text, .. } => self.output.line(text),
             EventKind::Warning { message } => self.output.line(&format!("[WARNING]: {message}")),
             EventKind::PlayStarted { name, .. } => {
                 self.banner = None;
@@ -175,7 +180,7 @@ impl Sink for Ansible {
                 self.headline(&format!("PLAY [{play}]"));
                 self.output.line("skipping: no hosts matched");
             }
-            EventKind::NoMoreHosts => self.headline("NO MORE HOSTS LEFT"),
+            EventKind::NoMoreHosts { over_limit: true } => self.headline("NO MORE HOSTS LEFT"),
             EventKind::TaskStarted { task } => self.task_banner(task),
             EventKind::GateOpened {
                 stage,

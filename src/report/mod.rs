@@ -35,14 +35,128 @@ impl Output {
         }
     }
 
+    /// Writes a value as one line of JSON.
+    pub fn json(&mut self, value: Value) {
+        let value = if self.secrets.is_empty() {
+            value
+        } else {
+            hidden(value, &self.secrets)
+        };
+        self.raw(&value.to_string());
+    }
+
     /// Writes one line (or several: `text` may hold newlines).
     pub fn line(&mut self, text: &str) {
+        let masked = self.secrets.mask(text).into_owned();
+        self.raw(&masked);
+    }
+
+    fn raw(&mut self, text: &str) {
         if self.closed {
             return;
         }
-        let masked = self.secrets.mask(text);
-        let done = writeln!(self.writer, "{masked}").and_then(|()| self.writer.flush());
+        let done = writeln!(self.writer, "{text}").and_then(|()| self.writer.flush());
         self.closed = done.is_err();
+    }
+}
+
+/// Fields of events: a secret that is the same word does not hide them.
+const FIELDS: &[&str] = &[
+    "after",
+    "again",
+    "batch",
+    "batches",
+    "before",
+    "changed",
+    "changes",
+    "check",
+    "cluster",
+    "delay_seconds",
+    "delegated_to",
+    "diagnosis",
+    "diagnostic",
+    "diff",
+    "digest",
+    "event",
+    "exit_code",
+    "failed",
+    "field",
+    "file",
+    "help",
+    "host",
+    "hosts",
+    "id",
+    "ignored",
+    "image",
+    "inventory",
+    "item",
+    "items",
+    "layerplay",
+    "message",
+    "name",
+    "nodes",
+    "over_limit",
+    "place",
+    "play",
+    "playbooks",
+    "pool",
+    "progress",
+    "proof",
+    "proofs",
+    "reason",
+    "rescued",
+    "result",
+    "retries_left",
+    "seconds",
+    "seq",
+    "simulation",
+    "stage",
+    "stats",
+    "status",
+    "task",
+    "text",
+    "time",
+    "version",
+    "warnings",
+];
+
+/// Hides secrets in every string, key and number of a value, which stays JSON.
+fn hidden(value: Value, secrets: &Secrets) -> Value {
+    match value {
+        Value::String(text) => Value::String(secrets.mask(&text).into_owned()),
+        Value::Number(number) => {
+            let text = number.to_string();
+            match secrets.mask(&text) {
+                masked if masked == text => Value::Number(number),
+                masked => Value::String(masked.into_owned()),
+            }
+        }
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| hidden(item, secrets))
+            .collect(),
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, value)| {
+                // What an event is and how a task ended are words of ours.
+                let is_word = match key.as_str() {
+                    "event" | "time" | "status" => value.is_string(),
+                    "seq" | "seconds" | "exit_code" | "id" | "line" | "column" => value.is_number(),
+                    _ => false,
+                };
+                let value = if is_word {
+                    value
+                } else {
+                    hidden(value, secrets)
+                };
+                if FIELDS.contains(&key.as_str()) {
+                    (key, value)
+                } else {
+                    (secrets.mask(&key).into_owned(), value)
+                }
+            })
+            .collect(),
+        other => other,
     }
 }
 
@@ -57,4 +171,23 @@ fn stall(host: &str, diagnosis: &Value) -> String {
         text("remedy"),
         text("command")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn secrets_are_hidden_and_json_stays_json() {
+        let secrets = Secrets::default();
+        secrets.add("event");
+        secrets.add("12345");
+        let event = json!({"event": "task_done", "seq": 12345, "result": {"result": {"the event": "an event", "pin": 12345}}});
+        assert_eq!(
+            hidden(event, &secrets),
+            json!({"event": "task_done", "seq": 12345, "result": {"result": {"the ********": "an ********", "pin": "********"}}})
+        );
+    }
 }

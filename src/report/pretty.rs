@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::ansible::unified;
 use super::live::{Key, Live};
@@ -132,7 +132,7 @@ impl Pretty {
             && let Some(message) = result
                 .result
                 .get("msg")
-                .or_else(|| result.result.values().next())
+                .or_else(|| own_value(&result.result))
         {
             self.line(&indent(&plain(message), 6));
         } else if self.verbosity > 0 {
@@ -174,6 +174,14 @@ impl Pretty {
             }
         }
     }
+}
+
+/// The value of `debug`'s `var`: what the result has besides what every result has.
+fn own_value(result: &Map<String, Value>) -> Option<&Value> {
+    result
+        .iter()
+        .find(|(key, _)| !matches!(key.as_str(), "changed" | "failed" | "skipped"))
+        .map(|(_, value)| value)
 }
 
 fn plain(value: &Value) -> String {
@@ -228,7 +236,7 @@ impl Sink for Pretty {
                 ));
             }
             EventKind::NoHosts { play } => self.line(&format!("\n{play}\n  no hosts matched")),
-            EventKind::NoMoreHosts => self.line("\nno more hosts left"),
+            EventKind::NoMoreHosts { .. } => self.line("\nno more hosts left"),
             EventKind::GateOpened {
                 stage,
                 after,
@@ -259,6 +267,10 @@ impl Sink for Pretty {
                 host,
                 progress,
             } => self.rollout(task, host, progress),
+            EventKind::Prompt { task, text, .. } => {
+                self.banner(task);
+                self.line(&indent(text, 6));
+            }
             EventKind::Note { task, host, text } => {
                 self.banner(task);
                 self.line(&format!("      {host}: {text}"));
@@ -316,7 +328,7 @@ impl Sink for Pretty {
                 for failure in std::mem::take(&mut self.failures) {
                     self.line(&format!("\n{failure}"));
                 }
-                let stars = "*".repeat(68);
+                let stars = "*".repeat(69);
                 self.line(&format!("\nPLAY RECAP {stars}"));
                 for row in recap::rows(stats) {
                     self.line(&row);

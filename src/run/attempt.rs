@@ -15,7 +15,7 @@ use super::lookup::{form_for, whole};
 use super::result::{Done, to_json};
 use super::{Become, Run, Wanted, builtin, gate, nested};
 use crate::event::{EventKind, TaskRef};
-use crate::playbook::{Kind, Task};
+use crate::playbook::{Kind, Task, yes_or_no};
 use crate::source::Span;
 use crate::template::{Form, Lazy, Scope, Templar, TemplateError, TemplateText, is_template};
 use crate::vars::TaskScope;
@@ -127,12 +127,16 @@ impl Unit {
     }
 
     pub(super) fn flag(&self, lazy: Option<&Lazy>) -> Result<Option<bool>, Problem> {
-        Ok(self.keyword(lazy)?.map(|value| {
-            matches!(
-                value.to_string().to_lowercase().as_str(),
-                "true" | "yes" | "on" | "1" | "y" | "t"
-            )
-        }))
+        let Some(value) = self.keyword(lazy)? else {
+            return Ok(None);
+        };
+        let text = value.to_string();
+        match yes_or_no(&text) {
+            Some(flag) => Ok(Some(flag)),
+            None => Err(Problem::Text(format!(
+                "The value '{text}' is not a valid boolean."
+            ))),
+        }
     }
 
     pub(super) fn text(&self, lazy: Option<&Lazy>) -> Result<Option<String>, Problem> {
@@ -223,8 +227,8 @@ impl Unit {
         Ok(all)
     }
 
-    /// Runs the task's action once.
-    pub(super) async fn attempt(&self) -> Done {
+    /// Runs the task's action once, within its `timeout`.
+    pub(super) async fn timed(&self) -> Done {
         let limit = match self.text(self.task.keywords.timeout.as_ref()) {
             Ok(text) => text
                 .and_then(|text| text.parse::<f64>().ok())
@@ -249,17 +253,34 @@ impl Unit {
             Ok(arguments) => arguments,
             Err(problem) => return problem.done(),
         };
+        for (_, value) in arguments.iter().filter(|(name, _)| is_secret(name)) {
+            if let Value::String(secret) = value {
+                self.run.secrets.add(secret);
+            }
+        }
         match &self.task.kind {
             Kind::Builtin(action) => builtin::run(self, *action, arguments).await,
             Kind::Native(module) => match self.platform().await {
                 Ok(platform) => self.native(module, arguments, &platform).await,
                 Err(done) => *done,
             },
+            Kind::Yaml(module) if self.check && !module.info.supports.check => {
+                Self::no_check_mode(&module.info.name)
+            }
             Kind::Yaml(module) => nested::run(self, module, arguments).await,
             Kind::External(path) => match self.platform().await {
                 Ok(platform) => super::nested::external(self, path, arguments, &platform).await,
                 Err(done) => *done,
             },
+        }
+    }
+
+    fn no_check_mode(name: &str) -> Done {
+        let message = format!("remote module ({name}) does not support check mode");
+        Done {
+            skipped: true,
+            result: super::result::map(json!({"msg": message})),
+            ..Done::default()
         }
     }
 
@@ -271,13 +292,7 @@ impl Unit {
     ) -> Done {
         let info = module.info();
         if self.check && !info.supports.check {
-            return Done {
-                skipped: true,
-                result: super::result::map(
-                    json!({"msg": format!("remote module ({}) does not support check mode", info.name)}),
-                ),
-                ..Done::default()
-            };
+            return Self::no_check_mode(&info.name);
         }
         for file in &info.files {
             if let Err(done) = self.resolve_file(file, &mut arguments) {
@@ -538,6 +553,13 @@ impl Unit {
             host,
         })
     }
+}
+
+/// Arguments that hold secrets, by their names.
+fn is_secret(name: &str) -> bool {
+    ["password", "passwd", "passphrase", "token", "secret"]
+        .iter()
+        .any(|ending| name == *ending || name.ends_with(&format!("_{ending}")))
 }
 
 /// True for a file that is encrypted as a whole. Other files may be large, or no text: only their first bytes are read.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::attempt::Unit;
+use super::pause;
 use super::result::{Done, Request, map, to_json};
 use super::unit::condition;
 use crate::diagnostic::{Diagnostics, draw};
-use crate::playbook::Builtin;
+use crate::playbook::{Builtin, RoleWish, yes_or_no};
 use crate::template::{Condition, Lazy, TemplateErrorKind, TemplateText};
-use crate::vars::{Vars, is_reserved, load_path};
+use crate::vars::{DirOptions, Vars, is_reserved, load_dir, load_file};
 
 pub(super) async fn run(unit: &Unit, action: Builtin, arguments: Map<String, Value>) -> Done {
     if let Some(wrong) = action.unknown(&arguments) {
@@ -21,21 +22,28 @@ pub(super) async fn run(unit: &Unit, action: Builtin, arguments: Map<String, Val
     match action {
         Builtin::Debug => debug(unit, &arguments),
         Builtin::Assert => assert(unit, &arguments),
-        Builtin::Fail => Done::failed(
-            text(&arguments, "msg").unwrap_or_else(|| "Failed as requested from task".to_owned()),
-        ),
+        Builtin::Fail => Done {
+            failed: true,
+            result: map(json!({
+                "msg": arguments.get("msg").cloned().unwrap_or_else(|| json!("Failed as requested from task")),
+            })),
+            ..Done::default()
+        },
+        Builtin::AsyncStatus => unit.job_status(&arguments),
         Builtin::SetFact => set_fact(unit, arguments),
         Builtin::IncludeVars => include_vars(unit, &arguments),
+        // Imports are opened when the playbook is read.
         Builtin::IncludeTasks | Builtin::ImportTasks => include_tasks(unit, &arguments),
+        Builtin::IncludeRole | Builtin::ImportRole => include_role(unit, &arguments),
         Builtin::Meta => meta(unit),
         Builtin::AddHost => add_host(unit, &arguments),
         Builtin::GroupBy => group_by(unit, &arguments),
-        Builtin::Pause => pause(unit, &arguments).await,
+        Builtin::Pause => pause::run(unit, &arguments).await,
     }
 }
 
 /// A text argument; numbers and booleans as they are written.
-fn text(arguments: &Map<String, Value>, name: &str) -> Option<String> {
+pub(super) fn text(arguments: &Map<String, Value>, name: &str) -> Option<String> {
     match arguments.get(name)? {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
@@ -144,8 +152,9 @@ fn assert(unit: &Unit, arguments: &Map<String, Value>) -> Done {
         .get("success_msg")
         .cloned()
         .unwrap_or_else(|| json!("All assertions passed"));
+    let quiet = text(arguments, "quiet").is_some_and(|text| yes_or_no(&text) == Some(true));
     Done {
-        shown: true,
+        shown: !quiet,
         ..Done::ok(json!({"msg": message}))
     }
 }
@@ -161,6 +170,16 @@ fn set_fact(unit: &Unit, arguments: Map<String, Value>) -> Done {
         if name == "cacheable" {
             continue;
         }
+        // Names of facts may be templates.
+        let name = if name.contains("{{") {
+            let template = Lazy::Template(Arc::new(TemplateText::from_text("set_fact", &name)));
+            match unit.templar().evaluate(&template, &unit.scope.share()) {
+                Ok(name) => name.to_string(),
+                Err(problem) => return Done::template(&problem),
+            }
+        } else {
+            name
+        };
         let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_')
             && !name.starts_with(|c: char| c.is_ascii_digit());
         if !is_name || name.is_empty() {
@@ -242,10 +261,32 @@ fn include_vars(unit: &Unit, arguments: &Map<String, Value>) -> Done {
             "Could not find or access '{name}' on the Ansible Controller."
         ));
     };
-    let vars = match load_path(&path) {
-        Ok(vars) => vars,
+    if text(arguments, "hash_behaviour").is_some_and(|text| text == "merge") {
+        return Done::failed("`include_vars` does not merge: use the filter `combine`");
+    }
+    let loaded = if path.is_dir() {
+        let options = DirOptions {
+            depth: text(arguments, "depth")
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0),
+            matching: text(arguments, "files_matching"),
+            ignore: names(arguments.get("ignore_files")),
+            extensions: names(arguments.get("extensions")),
+            ignore_unknown: text(arguments, "ignore_unknown_extensions")
+                .is_some_and(|text| yes_or_no(&text) == Some(true)),
+        };
+        load_dir(&path, &options)
+    } else {
+        load_file(&path).map(|vars| (vars, vec![path]))
+    };
+    let (vars, files) = match loaded {
+        Ok(loaded) => loaded,
         Err(problems) => return drawn(&problems),
     };
+    let files: Vec<String> = files
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     let scope = unit.scope.share();
     let mut facts = Map::new();
     for (key, value) in &vars {
@@ -261,9 +302,7 @@ fn include_vars(unit: &Unit, arguments: &Map<String, Value>) -> Done {
         }
         None => unit.scope.host.add_included(vars),
     }
-    Done::ok(
-        json!({"ansible_facts": facts, "ansible_included_var_files": [path.display().to_string()]}),
-    )
+    Done::ok(json!({"ansible_facts": facts, "ansible_included_var_files": files}))
 }
 
 fn include_tasks(unit: &Unit, arguments: &Map<String, Value>) -> Done {
@@ -283,7 +322,42 @@ fn include_tasks(unit: &Unit, arguments: &Map<String, Value>) -> Done {
             "Could not find or access '{name}' on the Ansible Controller."
         ));
     };
-    // Parameters of the include: its own variables, and the item of its loop.
+    let mut done = Done::ok(json!({"include": file.display().to_string()}));
+    done.requests.push(request(unit, arguments, file, None));
+    done
+}
+
+fn include_role(unit: &Unit, arguments: &Map<String, Value>) -> Done {
+    let Some(name) = text(arguments, "name").or_else(|| text(arguments, "role")) else {
+        return Done::failed("'name' is a required field for include_role.");
+    };
+    let flag = |name: &str| text(arguments, name).and_then(|text| yes_or_no(&text));
+    let wish = RoleWish {
+        tasks_from: text(arguments, "tasks_from"),
+        vars_from: text(arguments, "vars_from"),
+        defaults_from: text(arguments, "defaults_from"),
+        handlers_from: text(arguments, "handlers_from"),
+        allow_duplicates: Some(flag("allow_duplicates").unwrap_or(true)),
+        public: flag("public").unwrap_or(false),
+        name: name.clone(),
+    };
+    let mut done = Done::ok(json!({"include_role": name}));
+    done.requests.push(request(
+        unit,
+        arguments,
+        PathBuf::from(name),
+        Some(Box::new(wish)),
+    ));
+    done
+}
+
+/// What the walk is to take in, with the parameters of the include: its own variables, and the item of its loop.
+fn request(
+    unit: &Unit,
+    arguments: &Map<String, Value>,
+    file: PathBuf,
+    role: Option<Box<RoleWish>>,
+) -> Request {
     let mut parameters = unit.scope.parameters.clone();
     parameters.extend(unit.task.vars.clone());
     parameters.extend(unit.scope.local.iter().cloned());
@@ -300,14 +374,13 @@ fn include_tasks(unit: &Unit, arguments: &Map<String, Value>) -> Done {
         shown.unwrap_or_default()
     });
     let apply = arguments.get("apply").and_then(Value::as_object).cloned();
-    let mut done = Done::ok(json!({"include": file.display().to_string()}));
-    done.requests.push(Request::Include {
+    Request::Include {
         file,
+        role,
         parameters,
         item,
         apply,
-    });
-    done
+    }
 }
 
 fn meta(unit: &Unit) -> Done {
@@ -325,7 +398,8 @@ fn meta(unit: &Unit) -> Done {
             unit.scope.host.clear_facts();
             None
         }
-        "noop" | "refresh_inventory" | "reset_connection" => None,
+        "refresh_inventory" => Some(Request::RefreshInventory),
+        "noop" | "reset_connection" => None,
         other => return Done::failed(format!("invalid meta action requested: {other}")),
     };
     Done {
@@ -406,36 +480,4 @@ fn group_by(unit: &Unit, arguments: &Map<String, Value>) -> Done {
         changed,
         ..Done::ok(json!({"add_group": group, "parent_groups": parents}))
     }
-}
-
-async fn pause(unit: &Unit, arguments: &Map<String, Value>) -> Done {
-    let number = |name: &str, unit: f64| {
-        let text = text(arguments, name)?;
-        Some(
-            text.parse::<f64>()
-                .map(|value| value * unit)
-                .map_err(|_| format!("`{name}: {text}` is no number")),
-        )
-    };
-    let seconds = match number("seconds", 1.0).or_else(|| number("minutes", 60.0)) {
-        Some(Ok(seconds)) => Some(seconds.max(0.0)),
-        Some(Err(message)) => return Done::failed(message),
-        None => None,
-    };
-    let begun = std::time::Instant::now();
-    let mut done = Done::default();
-    match seconds {
-        Some(seconds) => unit.wait(seconds).await,
-        None => done
-            .warnings
-            .push("Not waiting for response to prompt as stdin is not interactive".to_owned()),
-    }
-    done.result = map(json!({"delta": begun.elapsed().as_secs(), "user_input": "", "echo": true}));
-    if let Some(seconds) = seconds {
-        done.result.insert(
-            "stdout".to_owned(),
-            json!(format!("Paused for {seconds} seconds")),
-        );
-    }
-    done
 }

@@ -14,7 +14,7 @@ use super::attempt::Unit;
 use super::play::{PlayRun, Stop};
 use crate::event::EventKind;
 use crate::playbook::{Item, Task};
-use crate::promote::{Gate, StageRecord, judge};
+use crate::promote::{Gate, StageRecord, judge, unproven};
 use crate::template::Templar;
 use crate::vars::TaskScope;
 
@@ -55,7 +55,11 @@ impl PlayRun {
         let proofs = self.run.bus.proofs();
         let images = match self.images() {
             Ok(images) => images,
-            Err(reason) => return held(reason, "the image of a stage with `after` must be known before its first task: set it from what an earlier play registered".to_owned()),
+            // Mostly not known because the stage that builds or proves it was left out: that is the reason then.
+            Err(reason) => match unproven(after, stages.get(after), &proofs) {
+                Some(Gate::Held { reason, help }) => return held(reason, help),
+                _ => return held(reason, "the image of a stage with `after` must be known before its first task: set it from what an earlier play registered".to_owned()),
+            }
         };
         if images.is_empty() {
             return held("it applies no image that could have been proven".to_owned(), "a stage with `after` applies an image with `apply_layer`, `machine_config` or `rollout`".to_owned());
@@ -88,6 +92,7 @@ impl PlayRun {
         let mut tasks = Vec::new();
         for section in [
             &self.play.pre_tasks,
+            &self.play.roles,
             &self.play.tasks,
             &self.play.post_tasks,
         ] {
@@ -137,6 +142,7 @@ fn collect(items: &[Item], tasks: &mut Vec<Arc<Task>>) {
     for item in items {
         match item {
             Item::Task(task) => tasks.push(Arc::clone(task)),
+            Item::Role(used) => collect(&used.items, tasks),
             Item::Block(block) => {
                 for section in [&block.block, &block.rescue, &block.always] {
                     collect(section, tasks);

@@ -10,27 +10,37 @@ use crate::playbook::Task;
 impl PlayRun {
     /// Names that were notified become handlers to run, in the order of their definition.
     pub(super) fn notify(&self, host: &Arc<str>, names: &[String]) {
+        if names.is_empty() {
+            return;
+        }
+        let handlers = self.known_handlers();
         for name in names {
-            let found: Vec<usize> = self
-                .play
-                .handlers
+            let found: Vec<usize> = handlers
                 .iter()
                 .enumerate()
                 .filter(|(_, handler)| answers(handler, name))
                 .map(|(at, _)| at)
                 .collect();
-            // Of several handlers with one name the first runs; of a topic all do.
-            let by_name = found
-                .iter()
-                .copied()
-                .find(|at| self.play.handlers[*at].plain_name().as_deref() == Some(name));
+            // Of several handlers with one name that of the play runs, else the first of the role that came last; of a
+            // topic all do.
+            let named = || {
+                found
+                    .iter()
+                    .copied()
+                    .filter(|at| is_called(&handlers[*at], name))
+            };
+            let by_name = named().find(|at| handlers[*at].role.is_none()).or_else(|| {
+                let last = handlers[named().next_back()?].role.clone()?;
+                named().find(|at| {
+                    let role = handlers[*at].role.as_ref();
+                    role.is_some_and(|role| Arc::ptr_eq(role, &last))
+                })
+            });
             let chosen: Vec<usize> = match by_name {
                 Some(at) => found
                     .iter()
                     .copied()
-                    .filter(|other| {
-                        *other == at || self.play.handlers[*other].listen.contains(name)
-                    })
+                    .filter(|other| *other == at || handlers[*other].listen.contains(name))
                     .collect(),
                 None => found,
             };
@@ -46,6 +56,13 @@ impl PlayRun {
         }
     }
 
+    fn known_handlers(&self) -> Vec<Arc<Task>> {
+        let handlers = self.handlers.read();
+        handlers
+            .map(|handlers| handlers.clone())
+            .unwrap_or_default()
+    }
+
     /// Runs notified handlers; returns the hosts that are still well.
     pub(super) async fn flush_handlers(self: &Arc<Self>, hosts: Vec<Arc<str>>) -> Vec<Arc<str>> {
         let mut alive = hosts;
@@ -53,7 +70,7 @@ impl PlayRun {
         if self.play.force_handlers {
             extra = self.failed_hosts();
         }
-        for (at, handler) in self.play.handlers.iter().enumerate() {
+        for (at, handler) in self.known_handlers().iter().enumerate() {
             let take = |host: &Arc<str>| {
                 self.notified.lock().is_ok_and(|mut notified| {
                     notified
@@ -77,7 +94,19 @@ impl PlayRun {
     }
 }
 
+/// By its name, or by `role : name`.
+fn is_called(handler: &Task, name: &str) -> bool {
+    let Some(own) = handler.plain_name() else {
+        return false;
+    };
+    let with_role = handler.role.as_ref().is_some_and(|role| {
+        name.strip_prefix(role.name.as_str())
+            .and_then(|rest| rest.strip_prefix(" : "))
+            .is_some_and(|rest| rest == own)
+    });
+    own == name || with_role
+}
+
 fn answers(handler: &Task, name: &str) -> bool {
-    handler.plain_name().as_deref() == Some(name)
-        || handler.listen.iter().any(|topic| topic == name)
+    is_called(handler, name) || handler.listen.iter().any(|topic| topic == name)
 }

@@ -1,4 +1,4 @@
-//! `include_tasks`. In: the hosts that asked for a file with the same parameters. Out: its tasks, run on them below the
+//! `include_tasks`, `include_role`. In: the hosts that asked for a file or a role with the same parameters. Out: its tasks, run on them below the
 //! include's keywords.
 
 use std::path::PathBuf;
@@ -11,14 +11,16 @@ use super::play::PlayRun;
 use super::result::Done;
 use super::unit::Ended;
 use super::walk::{Here, Walked};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::event::{EventKind, Status, TaskRef};
-use crate::playbook::{Keywords, Task, lower_included};
+use crate::playbook::{Item, Keywords, RoleWish, Task, lower_included, lower_role};
 use crate::template::Lazy;
 use crate::vars::{Layers, Vars};
 
 /// Hosts that asked for the same file with the same parameters.
 pub(super) struct Included {
     pub(super) file: PathBuf,
+    pub(super) role: Option<Box<RoleWish>>,
     pub(super) parameters: Layers,
     pub(super) item: Option<String>,
     pub(super) apply: Option<Map<String, Value>>,
@@ -36,8 +38,9 @@ impl PlayRun {
     ) {
         let hosts: Vec<Arc<str>> = include
             .hosts
-            .into_iter()
+            .iter()
             .filter(|host| walked.ok.contains(host))
+            .cloned()
             .collect();
         if hosts.is_empty() {
             return;
@@ -48,35 +51,9 @@ impl PlayRun {
             hosts: hosts.iter().map(ToString::to_string).collect(),
             item: include.item.clone(),
         });
-        // Conditions, tags and notifications of the include are its own; the rest flows into the file.
-        let mut parent = Keywords {
-            when: Vec::new(),
-            tags: Vec::new(),
-            notify: Vec::new(),
-            ..task.keywords.clone()
-        };
-        parent
-            .vars
-            .truncate(parent.vars.len() - usize::from(task.vars.is_some()));
+        let mut parent = task.around.as_deref().cloned().unwrap_or_default();
         apply(&mut parent, include.apply.as_ref());
-        let read = crate::source::read(&include.file)
-            .map_err(|problem| {
-                crate::diagnostic::Diagnostic::error(
-                    crate::diagnostic::Code::UNREADABLE,
-                    problem.to_string(),
-                )
-                .into()
-            })
-            .and_then(|file| {
-                let (items, problems) =
-                    lower_included(&file, &self.run.catalogue, &parent, task.is_handler);
-                if problems.has_errors() {
-                    Err(problems)
-                } else {
-                    Ok(items)
-                }
-            });
-        let items = match read {
+        let items = match self.open(task, &include, &parent) {
             Ok(items) => items,
             Err(problems) => {
                 let text: Vec<String> = problems
@@ -125,7 +102,10 @@ impl PlayRun {
         for host in &hosts {
             self.run.bus.count(host, Status::Ok, false, false);
         }
-        let mut search_path = vec![include.file.parent().map(PathBuf::from).unwrap_or_default()];
+        let mut search_path: Vec<PathBuf> = match &include.role {
+            Some(_) => Vec::new(),
+            None => vec![include.file.parent().map(PathBuf::from).unwrap_or_default()],
+        };
         search_path.extend(here.search_path.iter().cloned());
         let inner = Here {
             rescuable: here.rescuable,
@@ -137,6 +117,35 @@ impl PlayRun {
             .ok
             .retain(|host| !hosts.contains(host) || after.ok.contains(host));
         walked.failed.extend(after.failed);
+    }
+}
+
+impl PlayRun {
+    /// The tasks that an include brings; of a role also its handlers, and its variables when it is public.
+    fn open(
+        &self,
+        task: &Task,
+        include: &Included,
+        parent: &Keywords,
+    ) -> Result<Vec<Item>, Diagnostics> {
+        let (base, around) = (&self.context.dir, task.role.as_ref());
+        let catalogue = &self.run.catalogue;
+        let (items, problems) = if let Some(wish) = &include.role {
+            let (role, problems) = lower_role(wish, catalogue, base, around, parent, &task.span);
+            if !problems.has_errors() {
+                self.take_in(role.handlers, role.public);
+            }
+            (role.items, problems)
+        } else {
+            let file = crate::source::read(&include.file)
+                .map_err(|problem| Diagnostic::error(Code::UNREADABLE, problem.to_string()))?;
+            lower_included(&file, catalogue, parent, task.is_handler, base, around)
+        };
+        if problems.has_errors() {
+            Err(problems)
+        } else {
+            Ok(items)
+        }
     }
 }
 

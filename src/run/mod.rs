@@ -4,6 +4,9 @@
 //! play       batches, sections, handlers, gates         walk     blocks: which hosts go where
 //! unit       one host, one task: loop, when, retries    attempt  arguments, connection, the module
 //! builtin    actions that need the language             nested   modules in YAML
+//! jobs       async tasks                               steps    --start-at-task, --step
+//! prompts    vars_prompt
+//! pause      the person at the terminal                roles    roles, once a host
 //! bus        everything leaves through here             result   what playbooks read
 //! handlers   what was notified                      include  files of tasks
 //! lookup     what templates look up
@@ -16,16 +19,21 @@ mod bus;
 mod gate;
 mod handlers;
 mod include;
+mod jobs;
 mod lookup;
 mod nested;
+mod pause;
 mod play;
+mod prompts;
 mod result;
+mod roles;
+mod steps;
 mod unit;
 mod walk;
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -37,7 +45,7 @@ use layerplay_modules::secret::Secrets;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::event::{self, EventKind};
 use crate::playbook::{Catalogue, Playbook};
 use crate::vars::World;
@@ -78,11 +86,19 @@ pub trait Connect: Send + Sync {
     async fn close(&self);
 }
 
+/// The person who may be asked: `pause` and its like.
+pub trait Ask: Send + Sync {
+    fn is_interactive(&self) -> bool;
+    /// Waits for one line; a question that was printed before. Blocks.
+    fn ask(&self, hidden: bool) -> std::io::Result<String>;
+}
+
 /// Everything that a run needs and shares.
 pub struct Run {
     pub world: Arc<World>,
     pub catalogue: Arc<Catalogue>,
     pub connect: Arc<dyn Connect>,
+    pub person: Arc<dyn Ask>,
     pub bus: Bus,
     pub secrets: Arc<Secrets>,
     pub cancel: CancellationToken,
@@ -93,6 +109,10 @@ pub struct Run {
     lost: Mutex<HashSet<Arc<str>>>,
     unreachable: Mutex<BTreeSet<Arc<str>>>,
     tasks: AtomicU64,
+    jobs: jobs::Jobs,
+    /// `--start-at-task`: whether that task was reached; `--step`: whether nobody is asked any more.
+    started: AtomicBool,
+    goes_on: AtomicBool,
 }
 
 /// How a run ended.
@@ -129,6 +149,7 @@ impl Run {
         world: Arc<World>,
         catalogue: Arc<Catalogue>,
         connect: Arc<dyn Connect>,
+        person: Arc<dyn Ask>,
         sinks: Vec<Box<dyn event::Sink>>,
         secrets: Arc<Secrets>,
         cancel: CancellationToken,
@@ -139,6 +160,7 @@ impl Run {
             world,
             catalogue,
             connect,
+            person,
             bus: Bus::new(sinks),
             secrets,
             cancel,
@@ -147,6 +169,9 @@ impl Run {
             lost: Mutex::default(),
             unreachable: Mutex::default(),
             tasks: AtomicU64::new(0),
+            jobs: jobs::Jobs::default(),
+            started: AtomicBool::new(false),
+            goes_on: AtomicBool::new(false),
         }
     }
 
@@ -192,7 +217,27 @@ pub async fn execute(run: &Arc<Run>, playbooks: &[Playbook]) -> (Ended, Diagnost
         check: run.world.settings.check,
         simulation: run.simulation.clone(),
     });
-    let (ended, problems) = play::all(run, playbooks).await;
+    let (mut ended, mut problems) = play::all(run, playbooks).await;
+    let left = run.jobs.left();
+    if left > 0 && !run.cancel.is_cancelled() {
+        run.bus.emit(EventKind::Warning {
+            message: format!("waiting for {left} asynchronous task(s) that nobody waited for"),
+        });
+        run.jobs.finish().await;
+    }
+    if let Some(name) = &run.world.settings.start_at
+        && ended == Ended::Ok
+        && !run.started.load(Ordering::Relaxed)
+    {
+        ended = Ended::Error;
+        problems.push(
+            Diagnostic::error(
+                Code::COMMAND_LINE,
+                format!("no task matches `{name}`, at which the run was to start"),
+            )
+            .help("`--list-tasks` shows the names; tasks of dynamic includes are not found"),
+        );
+    }
     run.bus.emit(EventKind::RunFinished {
         exit_code: ended.code(),
         seconds: begun.elapsed().as_secs_f64(),

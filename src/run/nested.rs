@@ -10,10 +10,10 @@ use layerplay_modules::{FieldChange, ModuleError};
 use minijinja::Value as TemplateValue;
 use serde_json::{Map, Value, json};
 
-use super::attempt::Unit;
+use super::attempt::{Problem, Unit};
 use super::result::{Done, map, to_json};
 use crate::diagnostic::nearest::nearest;
-use crate::playbook::{Item, OptionType, Task, YamlModule};
+use crate::playbook::{Item, Keywords, OptionType, Task, YamlModule, yes_or_no};
 use crate::template::Lazy;
 use crate::vars::Vars;
 
@@ -41,8 +41,13 @@ pub(super) fn run<'u>(
         inner.caller.get_or_insert_with(|| Arc::clone(&unit.task));
         inner.scope.local.clear();
         inner.scope.parameters.push(Arc::new(parameters));
+        let keywords = match handed_on(unit) {
+            Ok(keywords) => keywords,
+            Err(problem) => return problem.done(),
+        };
         let mut nested = Nested {
             unit: inner,
+            keywords,
             whole: Done::default(),
         };
         if let Err(failed) = nested.items(&module.tasks).await {
@@ -66,6 +71,33 @@ pub(super) fn run<'u>(
             }
         }
         whole
+    })
+}
+
+/// What the calling task says of where and how, as values: inside, its templates could mean options of the module.
+fn handed_on(unit: &Unit) -> Result<Keywords, Problem> {
+    let value = |lazy: &Option<Lazy>| -> Result<Option<Lazy>, Problem> {
+        Ok(unit.keyword(lazy.as_ref())?.map(Lazy::Data))
+    };
+    let own = &unit.task.keywords;
+    let mut environment = Vec::new();
+    for lazy in &own.environment {
+        environment.extend(value(&Some(lazy.clone()))?);
+    }
+    Ok(Keywords {
+        environment,
+        become_: value(&own.become_)?,
+        become_user: value(&own.become_user)?,
+        become_method: value(&own.become_method)?,
+        become_flags: value(&own.become_flags)?,
+        connection: value(&own.connection)?,
+        remote_user: value(&own.remote_user)?,
+        port: value(&own.port)?,
+        no_log: value(&own.no_log)?,
+        check_mode: Some(Lazy::Data(unit.check.into())),
+        diff: Some(Lazy::Data(unit.diff.into())),
+        delegate_to: value(&own.delegate_to)?,
+        ..Keywords::default()
     })
 }
 
@@ -93,8 +125,10 @@ fn options(module: &YamlModule, mut arguments: Map<String, Value>) -> Result<Var
         let value = match (given, &spec.default) {
             (Some(value), _) => {
                 let value = converted(name, option, spec.kind, value)?;
-                let text = value.as_str().unwrap_or_default();
-                if !spec.choices.is_empty() && !spec.choices.iter().any(|choice| choice == text) {
+                let text = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), ToOwned::to_owned);
+                if !spec.choices.is_empty() && !spec.choices.contains(&text) {
                     return Err(ModuleError::argument(
                         &**option,
                         format!("`{name}`: `{option}` cannot be `{text}`"),
@@ -143,13 +177,10 @@ fn converted(
             Some(number) => Ok(json!(number)),
             None => wrong("a whole number", &value),
         },
-        (OptionType::Bool, value) => {
-            match value.to_string().trim_matches('"').to_lowercase().as_str() {
-                "true" | "yes" | "on" | "1" => Ok(json!(true)),
-                "false" | "no" | "off" | "0" => Ok(json!(false)),
-                _ => wrong("yes or no", &value),
-            }
-        }
+        (OptionType::Bool, value) => match yes_or_no(value.to_string().trim_matches('"')) {
+            Some(flag) => Ok(json!(flag)),
+            None => wrong("yes or no", &value),
+        },
         (OptionType::List, Value::Array(items)) => Ok(Value::Array(items)),
         (OptionType::List, Value::String(text)) => Ok(json!(
             text.split(',')
@@ -164,9 +195,22 @@ fn converted(
     }
 }
 
+/// A failure, and what failed while it was cleaned up after.
+fn both(mut first: Done, then: &Done) -> Done {
+    let message = |done: &Done| {
+        let message = done.result.get("msg").and_then(Value::as_str);
+        message.unwrap_or("failed").to_owned()
+    };
+    let text = format!("{}; then {}", message(&first), message(then));
+    first.result.insert("msg".to_owned(), json!(text));
+    first
+}
+
 /// The tasks of one call.
 struct Nested {
     unit: Unit,
+    /// What the calling task hands on.
+    keywords: Keywords,
     /// Changes, differences and warnings of all tasks so far.
     whole: Done,
 }
@@ -177,6 +221,8 @@ impl Nested {
             for item in items {
                 match item {
                     Item::Task(task) => self.task(task).await?,
+                    // Refused when the module was read.
+                    Item::Role(_) => {}
                     Item::Block(block) => {
                         let mut ended = self.items(&block.block).await;
                         if let Err(failed) = &ended
@@ -188,7 +234,12 @@ impl Nested {
                             ended = self.items(&block.rescue).await;
                         }
                         let always = self.items(&block.always).await;
-                        ended.and(always)?;
+                        match (ended, always) {
+                            (Err(first), Err(then)) if !self.unit.run.cancel.is_cancelled() => {
+                                return Err(both(first, &then));
+                            }
+                            (ended, always) => ended.and(always)?,
+                        }
                     }
                 }
             }
@@ -201,7 +252,9 @@ impl Nested {
             return Err(Done::failed("the run was interrupted before this step"));
         }
         let mut unit = self.unit.clone();
-        unit.task = Arc::clone(task);
+        let mut step = Task::clone(task);
+        step.keywords = step.keywords.under(&self.keywords);
+        unit.task = Arc::new(step);
         // Where and how the outer task runs holds for its steps, too.
         unit.scope
             .task_vars
@@ -263,7 +316,8 @@ pub(super) async fn external(
         .get("changes")
         .and_then(|changes| serde_json::from_value(changes.clone()).ok())
         .unwrap_or_default();
-    if !is_changed || unit.check {
+    let is_failed = inspected.get("failed").and_then(Value::as_bool) == Some(true);
+    if !is_changed || is_failed || unit.check {
         return Done {
             changes,
             ..answered(inspected)

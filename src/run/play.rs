@@ -4,19 +4,21 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
+use futures_util::stream::{self, StreamExt};
 use indexmap::{IndexMap, IndexSet};
 
 use super::attempt::Unit;
 use super::result::to_json;
+use super::roles::Roles;
 use super::walk::Here;
 use super::{Ended, Run};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::event::{EventKind, Place};
 use crate::plan::{BatchSize, Selection, batches};
-use crate::playbook::{Item, Play, Playbook};
+use crate::playbook::{Item, Play, Playbook, Strategy, Task};
 use crate::promote::StageRecord;
 use crate::template::Lazy;
-use crate::vars::{Layers, PlayContext, TaskScope, load_path};
+use crate::vars::{Layers, PlayContext, TaskScope, Vars, load_path};
 
 /// One play on one batch.
 pub(super) struct PlayRun {
@@ -25,6 +27,8 @@ pub(super) struct PlayRun {
     pub(super) context: Arc<PlayContext>,
     pub(super) selection: Selection,
     pub(super) order: Vec<Arc<str>>,
+    /// What the person at the terminal said.
+    answers: Arc<Vars>,
     vars: HashMap<Arc<str>, Layers>,
     pub(super) notified: Mutex<HashMap<Arc<str>, IndexSet<usize>>>,
     failed: Mutex<HashSet<Arc<str>>>,
@@ -32,7 +36,11 @@ pub(super) struct PlayRun {
     over: AtomicBool,
     play_over: AtomicBool,
     fatal: AtomicBool,
+    over_limit: AtomicBool,
     pub(super) missing_handler: Mutex<Option<String>>,
+    /// Those of the play, then those of roles that were included.
+    pub(super) handlers: RwLock<Vec<Arc<Task>>>,
+    pub(super) roles: Roles,
 }
 
 /// All plays of all playbooks.
@@ -92,6 +100,14 @@ async fn one(
     let nobody = run.world.host("localhost");
     let mut context = PlayContext {
         dir: play.dir.clone(),
+        roles: play
+            .roles
+            .iter()
+            .filter_map(|item| match item {
+                Item::Role(used) => Some(used.role.name.clone()),
+                _ => None,
+            })
+            .collect(),
         stage: play.stage.as_ref().map(|stage| stage.name.clone()),
         ..PlayContext::default()
     };
@@ -200,15 +216,19 @@ async fn one(
     };
     let max_fail = match &play.max_fail_percentage {
         None => None,
-        Some(lazy) => evaluate(lazy)?
-            .to_string()
-            .trim_end_matches('%')
-            .parse()
-            .ok(),
+        Some(lazy) => {
+            let value = evaluate(lazy)?.to_string();
+            let percent = value.trim_end_matches('%').trim().parse::<f64>();
+            Some(percent.map_err(|_| {
+                let message = format!("`max_fail_percentage: {value}` is no number");
+                Stop::from(Diagnostic::error(Code::WRONG_SHAPE, message).at(&play.span, ""))
+            })?)
+        }
     };
     let groups = batches(&hosts, &sizes);
     let count = groups.len();
     let mut opened = IndexSet::new();
+    let answers = Arc::new(super::prompts::ask(run, play).await?);
     for (index, batch) in groups.into_iter().enumerate() {
         if run.cancel.is_cancelled() {
             return Ok(false);
@@ -216,6 +236,7 @@ async fn one(
         let mut shared = PlayContext {
             name: context.name.clone(),
             dir: context.dir.clone(),
+            roles: context.roles.clone(),
             stage: context.stage.clone(),
             all_hosts: context.all_hosts.clone(),
             ..PlayContext::default()
@@ -250,6 +271,7 @@ async fn one(
                 skip: run.world.settings.skip_tags.clone(),
             },
             order: batch.clone(),
+            answers: Arc::clone(&answers),
             vars: HashMap::new(),
             notified: Mutex::default(),
             failed: Mutex::default(),
@@ -257,7 +279,10 @@ async fn one(
             over: AtomicBool::new(false),
             play_over: AtomicBool::new(false),
             fatal: AtomicBool::new(false),
+            over_limit: AtomicBool::new(false),
             missing_handler: Mutex::default(),
+            handlers: RwLock::new(play.handlers.clone()),
+            roles: Roles::of(play),
         };
         playing.load_vars_files()?;
         playing.gate(stages, &mut opened)?;
@@ -282,7 +307,9 @@ async fn one(
         }
         let all_failed = !batch.is_empty() && batch.iter().all(|host| run.is_lost(host));
         if all_failed || playing.fatal.load(Ordering::Relaxed) {
-            run.bus.emit(EventKind::NoMoreHosts);
+            run.bus.emit(EventKind::NoMoreHosts {
+                over_limit: playing.over_limit.load(Ordering::Relaxed),
+            });
             return Ok(false);
         }
         if playing.play_over.load(Ordering::Relaxed) {
@@ -314,21 +341,31 @@ fn order(hosts: &mut Vec<Arc<str>>, order: Option<&str>) {
 
 impl PlayRun {
     async fn sections(self: &Arc<Self>, hosts: Vec<Arc<str>>) {
+        match self.play.strategy {
+            Strategy::Linear => self.through(hosts).await,
+            // Each host by itself, as many at once as there are forks.
+            Strategy::Free => {
+                let forks = self.run.world.settings.forks.max(1);
+                stream::iter(hosts)
+                    .for_each_concurrent(forks, |host| self.through(vec![host]))
+                    .await;
+            }
+        }
+    }
+
+    /// All sections, one after another.
+    async fn through(self: &Arc<Self>, hosts: Vec<Arc<str>>) {
         let mut alive = hosts;
-        let empty: &[Item] = &[];
-        for section in [
-            self.play.pre_tasks.as_slice(),
-            empty,
-            self.play.tasks.as_slice(),
-            empty,
-            self.play.post_tasks.as_slice(),
-            empty,
-        ] {
-            alive = if section.is_empty() {
-                self.flush_handlers(alive).await
-            } else {
-                self.items(section, alive, Here::default()).await.ok
-            };
+        let sections: [&[&[Item]]; 3] = [
+            &[&self.play.pre_tasks],
+            &[&self.play.roles, &self.play.tasks],
+            &[&self.play.post_tasks],
+        ];
+        for section in sections {
+            for items in section.iter().filter(|items| !items.is_empty()) {
+                alive = self.items(items, alive, Here::default()).await.ok;
+            }
+            alive = self.flush_handlers(alive).await;
         }
     }
 
@@ -388,7 +425,9 @@ impl PlayRun {
 
     pub(super) fn play_vars(&self, host: &Arc<str>) -> Layers {
         let files = self.vars.get(host).into_iter().flatten().cloned();
-        std::iter::once(Arc::clone(&self.play.vars))
+        [&self.play.vars, &self.answers]
+            .into_iter()
+            .cloned()
             .chain(files)
             .collect()
     }
@@ -471,15 +510,11 @@ impl PlayRun {
         let percent = failed as f64 * 100.0 / self.order.len().max(1) as f64;
         let passed = self.max_fail.is_some_and(|most| percent > most);
         if passed {
+            self.over_limit.store(true, Ordering::Relaxed);
             self.make_fatal();
         }
         passed
     }
-}
-
-/// A keyword that is a plain yes.
-pub(super) fn constant(lazy: Option<&Lazy>) -> bool {
-    matches!(lazy, Some(Lazy::Data(value)) if matches!(value.to_string().to_lowercase().as_str(), "true" | "yes" | "on" | "1"))
 }
 
 pub(super) fn flag_of(unit: &Unit, lazy: Option<&Lazy>) -> bool {

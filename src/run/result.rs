@@ -16,12 +16,15 @@ pub(super) enum Request {
     /// Tasks of a file, with parameters.
     Include {
         file: std::path::PathBuf,
+        /// Instead of a file: a role.
+        role: Option<Box<crate::playbook::RoleWish>>,
         parameters: crate::vars::Layers,
         /// The item of the include's loop, as shown.
         item: Option<String>,
         apply: Option<serde_json::Map<String, Value>>,
     },
     FlushHandlers,
+    RefreshInventory,
     ClearHostErrors,
     EndPlay,
     EndBatch,

@@ -30,7 +30,7 @@ const LONGEST_DELAY: f64 = 86_400.0;
 
 impl Unit {
     /// Runs the task for the host.
-    pub(super) async fn run(mut self, in_rescue: bool) -> Ended {
+    pub(super) async fn run(&mut self, in_rescue: bool) -> Ended {
         let begun = Instant::now();
         let no_log = self
             .flag(self.task.keywords.no_log.as_ref())
@@ -175,10 +175,15 @@ impl Unit {
                 .flag(self.task.keywords.ignore_errors.as_ref())
                 .unwrap_or(None)
                 .unwrap_or(false);
+            // Inside of a module in YAML the loop is a step of the task that a person wrote.
             if done.requests.is_empty()
+                && self.caller.is_none()
                 && !matches!(
                     self.task.kind,
-                    crate::playbook::Kind::Builtin(crate::playbook::Builtin::IncludeTasks)
+                    crate::playbook::Kind::Builtin(
+                        crate::playbook::Builtin::IncludeTasks
+                            | crate::playbook::Builtin::IncludeRole
+                    )
                 )
             {
                 let label = if no_log {
@@ -234,7 +239,7 @@ impl Unit {
                 .result
                 .insert("skipped_reason".to_owned(), json!("No items in the list"));
             None
-        } else if whole.failed {
+        } else if whole.failed || whole.unreachable {
             Some("One or more items failed")
         } else if all_skipped {
             Some("All items skipped")
@@ -326,7 +331,7 @@ impl Unit {
                 host: self.scope.host.name.to_string(),
                 retries_left: attempts - attempt,
                 delay_seconds: delay,
-                result: done.whole(),
+                result: self.told(&done),
             });
             self.wait(delay).await;
         }
@@ -462,6 +467,30 @@ impl Unit {
         }
     }
 
+    /// One line from the person at the terminal; an interrupt ends the wait.
+    pub(super) async fn answer(&self, hidden: bool) -> Result<String, String> {
+        let person = Arc::clone(&self.run.person);
+        let asked = tokio::task::spawn_blocking(move || person.ask(hidden));
+        tokio::select! {
+            answer = asked => match answer {
+                Ok(Ok(line)) => Ok(line),
+                Ok(Err(problem)) => Err(format!("nobody answered: {problem}")),
+                Err(problem) => Err(problem.to_string()),
+            },
+            () = self.run.cancel.cancelled() => Err("the run was interrupted while it waited for an answer".to_owned()),
+        }
+    }
+
+    /// A result as it may be shown.
+    fn told(&self, done: &Done) -> Map<String, Value> {
+        let no_log = self.flag(self.task.keywords.no_log.as_ref());
+        if no_log.unwrap_or(Some(true)).unwrap_or(false) {
+            censored(done)
+        } else {
+            done.whole()
+        }
+    }
+
     /// A result as reporters get it.
     pub(super) fn shown(
         &self,
@@ -472,14 +501,7 @@ impl Unit {
         rescued: bool,
         seconds: f64,
     ) -> TaskResult {
-        let result = if no_log {
-            let mut censored = Map::new();
-            censored.insert("censored".to_owned(), json!("the output has been hidden due to the fact that 'no_log: true' was specified for this result"));
-            censored.insert("changed".to_owned(), json!(done.changed));
-            censored
-        } else {
-            done.whole()
-        };
+        let result = if no_log { censored(done) } else { done.whole() };
         TaskResult {
             host: self.scope.host.name.to_string(),
             delegated_to: self.delegated_to.clone(),
@@ -505,6 +527,14 @@ impl Unit {
             verbose_always: done.shown && !no_log,
         }
     }
+}
+
+/// What `no_log` leaves of a result.
+fn censored(done: &Done) -> Map<String, Value> {
+    let mut censored = Map::new();
+    censored.insert("censored".to_owned(), json!("the output has been hidden due to the fact that 'no_log: true' was specified for this result"));
+    censored.insert("changed".to_owned(), json!(done.changed));
+    censored
 }
 
 /// `ansible_loop`; `previtem` and `nextitem` are absent at the ends.

@@ -37,6 +37,15 @@ pub(super) struct Walked {
     pub(super) failed: Vec<Arc<str>>,
 }
 
+/// How one host's end concerns the others.
+#[derive(Clone, Copy)]
+struct Rules {
+    /// `run_once`: all have what the one got.
+    once: bool,
+    /// `any_errors_fatal`: one failure is everybody's.
+    fatal: bool,
+}
+
 impl PlayRun {
     pub(super) fn items<'w>(
         self: &'w Arc<Self>,
@@ -56,6 +65,7 @@ impl PlayRun {
                 let ok = std::mem::take(&mut walked.ok);
                 let after = match item {
                     Item::Task(task) => self.task(task, ok, &here).await,
+                    Item::Role(used) => self.role(used, ok, here.clone()).await,
                     Item::Block(block) => {
                         let inner = Here {
                             rescuable: here.rescuable || !block.rescue.is_empty(),
@@ -120,6 +130,14 @@ impl PlayRun {
         let scope = self.scope(&first, task, here);
         let task_ref = self.task_ref(task, &scope);
         let is_meta = matches!(task.kind, Kind::Builtin(Builtin::Meta));
+        if !task.is_handler && !self.is_reached(&task_ref)
+            || !is_meta && !self.is_wanted(&task_ref, &first).await
+        {
+            return Walked {
+                ok: hosts,
+                failed: Vec::new(),
+            };
+        }
         if !is_meta {
             self.run.bus.emit(EventKind::TaskStarted {
                 task: task_ref.clone(),
@@ -154,6 +172,7 @@ impl PlayRun {
             .forks
             .max(1)
             .min(throttle.unwrap_or(usize::MAX));
+        let fatal = super::play::flag_of(&unit(&first), task.keywords.any_errors_fatal.as_ref());
         let chosen: Vec<Arc<str>> = if once { vec![first] } else { hosts.clone() };
         let mut waiting = chosen.into_iter();
         let mut running = JoinSet::new();
@@ -161,7 +180,7 @@ impl PlayRun {
         loop {
             while running.len() < forks {
                 let Some(host) = waiting.next() else { break };
-                let unit = unit(&host);
+                let mut unit = unit(&host);
                 if !is_meta {
                     self.run.bus.emit(EventKind::HostStarted {
                         task: task_ref.clone(),
@@ -169,7 +188,10 @@ impl PlayRun {
                     });
                 }
                 let rescuable = here.rescuable;
-                running.spawn(async move { (host, unit.clone(), unit.run(rescuable).await) });
+                running.spawn(async move {
+                    let ended = unit.run(rescuable).await;
+                    (host, unit, ended)
+                });
             }
             let Some(ended) = running.join_next().await else {
                 break;
@@ -185,7 +207,8 @@ impl PlayRun {
                 }),
             }
         }
-        self.settle(task, &task_ref, hosts, ends, once, here).await
+        self.settle(task, &task_ref, hosts, ends, Rules { once, fatal }, here)
+            .await
     }
 
     /// The folders of a task: its own file's, the includes' around, the playbook's.
@@ -196,9 +219,12 @@ impl PlayRun {
             &self.run.world.host(host),
         );
         scope.play_vars = self.play_vars(host);
+        self.with_roles(&mut scope, task.role.as_ref());
         scope.task_vars.clone_from(&task.keywords.vars);
-        scope.parameters.clone_from(&here.parameters);
-        scope.search_path = vec![task.dir.clone()];
+        scope.parameters.extend(here.parameters.iter().cloned());
+        if !scope.search_path.contains(&task.dir) {
+            scope.search_path.push(task.dir.clone());
+        }
         for dir in here.search_path.iter().chain([&self.context.dir]) {
             if !scope.search_path.contains(dir) {
                 scope.search_path.push(dir.clone());
@@ -210,11 +236,24 @@ impl PlayRun {
     pub(super) fn task_ref(&self, task: &Task, scope: &TaskScope) -> TaskRef {
         let templar = &self.run.world.templar;
         let name = match &task.name {
+            // As ansible-playbook calls it.
+            None if matches!(task.kind, Kind::Builtin(Builtin::IncludeRole)) => {
+                let role = ["name", "role"]
+                    .iter()
+                    .find_map(|name| task.args.named.get(*name));
+                let role = role.and_then(|lazy| templar.evaluate(lazy, &scope.share()).ok());
+                let role = role.map(|role| role.to_string()).unwrap_or_default();
+                format!("{} : {role}", task.action)
+            }
             None => task.action.clone(),
             Some(lazy) => templar.evaluate(lazy, &scope.share()).map_or_else(
                 |_| task.plain_name().unwrap_or_default(),
                 |value| value.to_string(),
             ),
+        };
+        let name = match &task.role {
+            Some(role) => format!("{} : {name}", role.name),
+            None => name,
         };
         let (line, column) = task.span.line_column();
         TaskRef {
@@ -249,6 +288,9 @@ impl PlayRun {
         }
         if is_meta && !is_bad {
             return;
+        }
+        if let (Some(role), false) = (&unit.task.role, status == Status::Skipped) {
+            self.role_ran(role, &host.name);
         }
         let includes = done
             .requests
@@ -337,6 +379,21 @@ impl PlayRun {
         });
     }
 
+    /// `meta: refresh_inventory`: the sources are read again; hosts that only this run knew are gone. Once for all hosts.
+    fn refresh_inventory(&self) {
+        let world = &self.run.world;
+        let loaded = crate::inventory::load(&world.inventory_sources());
+        if loaded.problems.has_errors() {
+            for problem in &loaded.problems.0 {
+                self.run.bus.emit(EventKind::Warning {
+                    message: format!("the inventory stays as it was: {}", problem.message),
+                });
+            }
+        } else {
+            world.change_inventory(|inventory| *inventory = loaded.inventory);
+        }
+    }
+
     /// What follows once all hosts are done with the task: who goes on, includes, meta.
     async fn settle(
         self: &Arc<Self>,
@@ -344,13 +401,14 @@ impl PlayRun {
         task_ref: &TaskRef,
         hosts: Vec<Arc<str>>,
         ends: HashMap<Arc<str>, Ended>,
-        once: bool,
+        rules: Rules,
         here: &Here,
     ) -> Walked {
         let mut walked = Walked::default();
         let mut includes: Vec<Included> = Vec::new();
-        let (mut any_failed, mut flush, mut ended_hosts) = (false, false, Vec::new());
-        let once_failed = once
+        let (mut any_failed, mut any_lost) = (false, false);
+        let (mut flush, mut refresh, mut ended_hosts) = (false, false, Vec::new());
+        let once_failed = rules.once
             && ends
                 .values()
                 .any(|ended| ended.done.failed && !ended.ignored);
@@ -367,12 +425,14 @@ impl PlayRun {
                 match request {
                     Request::Include {
                         file,
+                        role,
                         parameters,
                         item,
                         apply,
                     } => {
                         let own = |known: &&mut Included| {
                             known.file == *file
+                                && known.role == *role
                                 && known.item == *item
                                 && !known.hosts.contains(&host)
                                 && super::play::same(&known.parameters, parameters)
@@ -381,6 +441,7 @@ impl PlayRun {
                             Some(known) => known.hosts.push(Arc::clone(&host)),
                             None => includes.push(Included {
                                 file: file.clone(),
+                                role: role.clone(),
                                 parameters: parameters.clone(),
                                 item: item.clone(),
                                 apply: apply.clone(),
@@ -389,6 +450,7 @@ impl PlayRun {
                         }
                     }
                     Request::FlushHandlers => flush = true,
+                    Request::RefreshInventory => refresh = true,
                     Request::ClearHostErrors => self.run.forgive(),
                     Request::EndPlay => self.end(false),
                     Request::EndBatch => self.end(true),
@@ -396,6 +458,7 @@ impl PlayRun {
                 }
             }
             if ended.done.unreachable && !ended.ignored {
+                any_lost = true;
                 self.drop_host(&host, true);
             } else if ended.done.failed && !ended.ignored {
                 any_failed = true;
@@ -409,7 +472,7 @@ impl PlayRun {
         if once_failed {
             walked.failed.append(&mut walked.ok);
         }
-        if any_failed && super::play::constant(task.keywords.any_errors_fatal.as_ref()) {
+        if (any_failed || any_lost) && rules.fatal {
             walked.failed.append(&mut walked.ok);
             self.make_fatal();
         }
@@ -419,6 +482,9 @@ impl PlayRun {
                 self.mark_failed(&walked.ok);
                 walked.failed.append(&mut walked.ok);
             }
+        }
+        if refresh {
+            self.refresh_inventory();
         }
         if flush {
             let before = std::mem::take(&mut walked.ok);

@@ -63,6 +63,101 @@ pub fn load_path(path: &Path) -> Result<Vars, Diagnostics> {
     Ok(vars)
 }
 
+/// Which files of a folder `include_vars` takes.
+#[derive(Debug, Clone, Default)]
+pub struct DirOptions {
+    /// Levels below the folder; zero is all.
+    pub depth: usize,
+    /// A regular expression that names must match somewhere.
+    pub matching: Option<String>,
+    /// Regular expressions of the ends of names that are passed over.
+    pub ignore: Vec<String>,
+    /// Endings without their dot; Ansible's by default.
+    pub extensions: Vec<String>,
+    /// Other endings are passed over, and no error.
+    pub ignore_unknown: bool,
+}
+
+/// All files of a folder in name order, later ones stronger, and which these are.
+pub fn load_dir(path: &Path, options: &DirOptions) -> Result<(Vars, Vec<PathBuf>), Diagnostics> {
+    let regex = |text: &String| {
+        fancy_regex::Regex::new(text).map_err(|problem| {
+            Diagnostic::error(
+                Code::WRONG_SHAPE,
+                format!("`{text}` is no regular expression: {problem}"),
+            )
+        })
+    };
+    let matching = options.matching.as_ref().map(regex).transpose()?;
+    let ignore = options
+        .ignore
+        .iter()
+        .map(regex)
+        .collect::<Result<Vec<_>, _>>()?;
+    let known = ["yml", "yaml", "json"];
+    let mut vars = Vars::new();
+    let mut files = Vec::new();
+    let mut waiting = vec![(path.to_owned(), 1)];
+    while let Some((dir, level)) = waiting.pop() {
+        let entries = fs::read_dir(&dir).map_err(|problem| {
+            Diagnostic::error(Code::UNREADABLE, format!("`{}`: {problem}", dir.display()))
+        })?;
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        let (dirs, own): (Vec<PathBuf>, Vec<PathBuf>) =
+            paths.into_iter().partition(|path| path.is_dir());
+        for file in own {
+            let name = file
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let ending = file
+                .extension()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let has_ending = if options.extensions.is_empty() {
+                known.contains(&ending.as_str())
+            } else {
+                options.extensions.contains(&ending)
+            };
+            let is_wanted = matching
+                .as_ref()
+                .is_none_or(|regex| regex.is_match(&name).unwrap_or(false));
+            let is_ignored = ignore
+                .iter()
+                .any(|regex| regex.is_match(&name).unwrap_or(false));
+            if is_ignored || !is_wanted {
+                continue;
+            }
+            if has_ending {
+                vars.extend(load_file(&file)?);
+                files.push(file);
+            } else if !options.ignore_unknown {
+                let message = format!(
+                    "`{}` does not have a valid extension: {}",
+                    file.display(),
+                    if options.extensions.is_empty() {
+                        known.join(", ")
+                    } else {
+                        options.extensions.join(", ")
+                    }
+                );
+                return Err(Diagnostic::error(Code::UNREADABLE, message)
+                    .help(
+                        "say `ignore_unknown_extensions: true`, or name the file in `ignore_files`",
+                    )
+                    .into());
+            }
+        }
+        if options.depth == 0 || level < options.depth {
+            waiting.extend(dirs.into_iter().rev().map(|dir| (dir, level + 1)));
+        }
+    }
+    Ok((vars, files))
+}
+
 /// The layer of one name, once it was asked for; `None` when there is no file.
 type Loaded = HashMap<(PathBuf, String), Option<Arc<Vars>>>;
 

@@ -19,6 +19,10 @@ pub struct Settings {
     pub tags: Vec<String>,
     pub skip_tags: Vec<String>,
     pub limit: Option<String>,
+    /// `--start-at-task`: a name or pattern.
+    pub start_at: Option<String>,
+    /// `--step`: each task is asked for.
+    pub step: bool,
 }
 
 /// What the tasks of one play share.
@@ -28,6 +32,8 @@ pub struct PlayContext {
     /// The folder of the playbook.
     pub dir: PathBuf,
     pub stage: Option<String>,
+    /// Names of the roles that the play lists.
+    pub roles: Vec<String>,
     /// All hosts of the play, of all batches.
     pub all_hosts: Vec<Arc<str>>,
     /// Hosts of the play that are still in it.
@@ -52,6 +58,8 @@ const NAMES: &[&str] = &[
     "ansible_play_name",
     "ansible_play_hosts",
     "ansible_play_hosts_all",
+    "ansible_play_role_names",
+    "ansible_role_names",
     "ansible_play_batch",
     "play_hosts",
     "ansible_check_mode",
@@ -104,6 +112,7 @@ pub(super) fn value(name: &str, scope: &TaskScope) -> Option<Lazy> {
         "ansible_play_name" => text(&play?.name),
         "ansible_play_hosts" => alive(&play?.alive),
         "ansible_play_hosts_all" => list(play?.all_hosts.clone()),
+        "ansible_play_role_names" | "ansible_role_names" => Value::from(play?.roles.clone()),
         "ansible_play_batch" | "play_hosts" => alive(&play?.batch),
         "ansible_check_mode" => Value::from(settings.check),
         "ansible_diff_mode" => Value::from(settings.diff),

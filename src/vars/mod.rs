@@ -26,7 +26,7 @@ mod world;
 
 pub use crate::inventory::Vars;
 pub use extra::parse as parse_extra;
-pub use files::{load_file, load_path};
+pub use files::{DirOptions, load_dir, load_file, load_path};
 pub use magic::{PlayContext, Settings, is_reserved, names as magic_names};
 pub use scope::{Layers, TaskScope};
 pub use world::{HostState, World};

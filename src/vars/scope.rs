@@ -21,6 +21,12 @@ pub struct TaskScope {
     pub world: Arc<World>,
     pub play: Option<Arc<PlayContext>>,
     pub host: Arc<HostState>,
+    /// `role_name` and its like, of the role that the task is in.
+    pub role_names: Option<Arc<Vars>>,
+    /// Defaults of roles: below everything.
+    pub defaults: Layers,
+    /// Variables of roles: above those of the play.
+    pub role_vars: Layers,
     /// Below facts: inventory, `group_vars`, `host_vars`.
     base: Arc<[Arc<Vars>]>,
     /// Play variables, then the host's `vars_files`.
@@ -53,6 +59,9 @@ impl TaskScope {
             world: Arc::clone(world),
             play,
             host: Arc::clone(host),
+            role_names: None,
+            defaults: Layers::new(),
+            role_vars: Layers::new(),
             play_vars: Layers::new(),
             task_vars: Layers::new(),
             parameters: Layers::new(),
@@ -86,29 +95,37 @@ impl Scope for TaskScope {
         if let Some(value) = magic::value(name, self) {
             return Some(value);
         }
+        if let Some(value) = self.role_names.as_ref().and_then(|names| names.get(name)) {
+            return Some(value.clone());
+        }
         find(&self.local, name)
             .or_else(|| self.world.extra.get(name).cloned())
             .or_else(|| find(&self.parameters, name))
             .or_else(|| self.host.set().get(name).cloned())
             .or_else(|| self.host.included().get(name).cloned())
             .or_else(|| find(&self.task_vars, name))
+            .or_else(|| find(&self.role_vars, name))
             .or_else(|| find(&self.play_vars, name))
             .or_else(|| self.host.facts().get(name).cloned())
             .or_else(|| find(&self.base, name))
+            .or_else(|| find(&self.defaults, name))
     }
 
     fn names(&self) -> Vec<Arc<str>> {
         let mut names: IndexSet<Arc<str>> = IndexSet::new();
         let (facts, included, set) = (self.host.facts(), self.host.included(), self.host.set());
         let layers = self
-            .base
+            .defaults
             .iter()
+            .chain(self.base.iter())
             .chain(&self.play_vars)
+            .chain(&self.role_vars)
             .chain(&self.task_vars)
             .chain([&facts, &included, &set])
             .chain(&self.parameters)
             .chain([&self.world.extra])
-            .chain(&self.local);
+            .chain(&self.local)
+            .chain(&self.role_names);
         for layer in layers {
             names.extend(layer.keys().cloned());
         }

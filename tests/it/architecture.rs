@@ -14,7 +14,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "vars",
         &["source", "diagnostic", "yaml", "template", "inventory"],
     ),
-    ("playbook", &["source", "diagnostic", "yaml", "template"]),
+    // Files of variables of a role are read as all others are.
+    (
+        "playbook",
+        &["source", "diagnostic", "yaml", "template", "vars"],
+    ),
     (
         "plan",
         &[

@@ -1,6 +1,7 @@
 //! The binary as a shell sees it: exact output, exact exit codes.
 
-use std::process::{Command, Output};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 
 fn layerplay(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_layerplay"))
@@ -105,4 +106,31 @@ fn an_unknown_module_has_no_page() {
     let output = layerplay(&["doc", "no_such_module"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("`no_such_module`"));
+}
+
+#[test]
+fn a_pause_waits_for_the_person_at_the_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let play = "[{hosts: localhost, gather_facts: false, tasks: [{pause: {prompt: 'really?'}, register: answer}, {debug: {msg: 'said {{ answer.user_input }}'}}]}]";
+    std::fs::write(dir.path().join("ask.yml"), play).unwrap();
+    let run = format!(
+        "{} run -i localhost, ask.yml",
+        env!("CARGO_BIN_EXE_layerplay")
+    );
+    // `script` gives it a terminal, and types what it reads.
+    let mut child = Command::new("script")
+        .args(["-qec", &run, "/dev/null"])
+        .current_dir(dir.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"yes\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("really?:") && said.contains("said yes"),
+        "{said}"
+    );
 }

@@ -71,7 +71,7 @@ fn the_first_command_of_the_readme_builds_proves_and_promotes() {
         "{said}"
     );
     assert!(
-        said.contains("gate open: `non-production` proved sha256:"),
+        said.contains("stage `production` may start: `non-production` proved sha256:"),
         "{said}"
     );
     assert!(said.contains("on 4 nodes"), "{said}");
@@ -149,5 +149,5 @@ fn production_is_held_without_proof() {
         &["run", "--limit", "prod", "playbooks/promote.yml"],
     );
     assert_ne!(output.status.code(), Some(0), "{}", text(&output));
-    assert!(!text(&output).contains("gate open"), "{}", text(&output));
+    assert!(!text(&output).contains("may start"), "{}", text(&output));
 }

@@ -75,6 +75,11 @@ fn executables_and_yaml_beside_a_playbook_are_modules() {
     let (code, said) = play(dir.path(), &playbook, &[]);
     assert!(code == Some(0) && said.contains("changed=0"), "{said}");
 
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, said) = play(dir.path(), &playbook, &[]);
+    assert!(code == Some(4) && said.contains("chmod +x"), "{said}");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+
     let wrong =
         "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - keep_line: {line: hello}\n";
     let (code, said) = play(dir.path(), wrong, &[]);
@@ -87,4 +92,39 @@ fn executables_and_yaml_beside_a_playbook_are_modules() {
     let (code, said) = play(dir.path(), own, &[]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("no argument `pol`"), "{said}");
+}
+
+/// What is said at the calling task holds for the steps inside.
+#[test]
+fn steps_of_a_module_in_yaml_are_where_and_how_its_task_says() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("modules/mark")).unwrap();
+    let module = "name: mark\noptions:\n  path: {type: path, required: yes}\n  times: {type: int, default: 1, choices: [1, 2]}\n\
+        tasks:\n  - copy: {content: \"{{ inventory_hostname }}\", dest: \"{{ path }}\"}\n    register: written\n  - command: printenv WORD\n    register: said\n    changed_when: false\n    when: not ansible_check_mode\n\
+        returns: {word: \"{{ said.stdout | default('') }}\"}\n";
+    std::fs::write(dir.path().join("modules/mark/module.yml"), module).unwrap();
+    let file = dir.path().join("file");
+    let playbook = format!(
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - mark: {{path: {path}, times: 1}}\n      environment: {{WORD: handed-on}}\n      check_mode: true\n      register: looked\n    - stat: {{path: {path}}}\n      register: there\n    - assert: {{that: [looked is changed, not there.stat.exists]}}\n    - mark: {{path: {path}, times: 1}}\n      environment: {{WORD: handed-on}}\n      delegate_to: elsewhere\n      vars: {{ansible_connection: local}}\n      register: done\n    - assert: {{that: done.word == 'handed-on'}}\n",
+        path = file.display()
+    );
+    let (code, said) = play(dir.path(), &playbook, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("changed: [localhost -> elsewhere]"), "{said}");
+
+    let wrong = "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - mark: {path: /tmp/x, times: 3}\n";
+    let (code, said) = play(dir.path(), wrong, &[]);
+    assert!(
+        code == Some(2) && said.contains("`times` cannot be `3`"),
+        "{said}"
+    );
+
+    let module =
+        "options: {}\ntasks:\n  - meta: end_play\n  - command: \"true\"\n    notify: somebody\n";
+    std::fs::write(dir.path().join("modules/mark/module.yml"), module).unwrap();
+    let (code, said) = play(dir.path(), wrong, &[]);
+    assert_ne!(code, Some(0), "{said}");
+    for words in ["needs a `name`", "cannot use `meta`", "cannot use `notify`"] {
+        assert!(said.contains(words), "no {words:?} in {said}");
+    }
 }

@@ -45,9 +45,15 @@ fn running(dir: &Path) -> Option<(Pid, Value)> {
     let state: Value = serde_json::from_str(&text).ok()?;
     let pid = Pid::from_raw(i32::try_from(state["pid"].as_i64()?).ok()?);
     // The number of a process that has ended may belong to another one now.
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let is_ours = String::from_utf8_lossy(&line).contains("layerplay");
+    let is_ours = begun(pid).is_some_and(|begun| state["begun"] == begun.as_str());
     (is_ours && kill(pid, None).is_ok()).then_some((pid, state))
+}
+
+/// When a process began, in the kernel's ticks (proc(5): field 22 of `stat`, counted behind the name's parenthesis).
+fn begun(pid: Pid) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(19).map(ToOwned::to_owned)
 }
 
 fn up(dir: &Path) -> u8 {
@@ -67,7 +73,7 @@ fn up(dir: &Path) -> u8 {
         let lab = Lab::start(Pace::fast()).await?;
         let inventory = lab.write(dir)?;
         let state =
-            json!({"pid": std::process::id(), "inventory": std::path::absolute(&inventory)?});
+            json!({"pid": std::process::id(), "begun": begun(Pid::this()), "inventory": std::path::absolute(&inventory)?});
         std::fs::write(dir.join(STATE), format!("{state:#}\n"))?;
         printer::out(&format!("lab is up: registry {}", lab.registry.address()));
         printer::out(&format!("inventory: {}", inventory.display()));

@@ -93,9 +93,7 @@ pub(in crate::cli) fn playbooks(
         problems.extend(found);
         playbooks.push(playbook);
     }
-    for playbook in &playbooks {
-        stages(playbook, &mut problems);
-    }
+    stages(&playbooks, &mut problems);
     if problems.has_errors() {
         return Err(problems);
     }
@@ -103,9 +101,10 @@ pub(in crate::cli) fn playbooks(
 }
 
 /// `stage.after` must name a stage of an earlier play.
-fn stages(playbook: &Playbook, problems: &mut Diagnostics) {
+fn stages(playbooks: &[Playbook], problems: &mut Diagnostics) {
     let mut known: Vec<&str> = Vec::new();
-    for stage in playbook.plays.iter().filter_map(|play| play.stage.as_ref()) {
+    let plays = playbooks.iter().flat_map(|playbook| &playbook.plays);
+    for stage in plays.filter_map(|play| play.stage.as_ref()) {
         if let Some(after) = stage.after.as_deref()
             && !known.contains(&after)
         {

@@ -4,10 +4,12 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use layerplay_modules::secret::Secrets;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{lab, project};
+use super::{lab, list, project};
 use crate::cli::args::{Format, RunArgs};
+use crate::cli::prompter::Terminal;
 use crate::cli::{exit, printer};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::event::{EventKind, Sink};
@@ -62,10 +64,18 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         tags: args.tags.clone(),
         skip_tags: args.skip_tags.clone(),
         limit: limit.clone(),
+        start_at: args.start_at_task.clone(),
+        step: args.step,
     };
     let secrets = Arc::new(Secrets::default());
     let output = Output::new(Box::new(anstream::stdout()), Arc::clone(&secrets));
-    let sink: Box<dyn Sink> = match args.format {
+    // A script that reads what ansible-playbook prints can read this.
+    let format = args.format.unwrap_or(if std::io::stdout().is_terminal() {
+        Format::Pretty
+    } else {
+        Format::Ansible
+    });
+    let sink: Box<dyn Sink> = match format {
         Format::Pretty => Box::new(Pretty::new(
             output,
             std::io::stderr().is_terminal(),
@@ -82,11 +92,16 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         extra,
         settings,
     ));
+    if args.list_tasks || args.list_hosts || args.list_tags || args.syntax_check {
+        list::show(&playbooks, &world, args);
+        return Ok(exit::OK);
+    }
     project::show(&project::lint(&playbooks, &catalogue, Some(&world)));
     let run = Arc::new(Run::new(
         world,
         Arc::new(catalogue),
         Arc::new(Adapters::new(Arc::clone(&secrets))),
+        Arc::new(Terminal),
         vec![sink],
         secrets,
         cancel,
@@ -106,17 +121,23 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
     Ok(ended.code())
 }
 
-/// The first Ctrl-C ends the run in order, the second at once.
+/// The first Ctrl-C ends the run in order, the second at once. So does SIGTERM, by which a CI job is called off.
 async fn interrupts(run: Arc<Run>) {
-    if tokio::signal::ctrl_c().await.is_err() {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         return;
+    };
+    for again in [false, true] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        run.bus.emit(EventKind::Interrupted { again });
+        run.cancel.cancel();
     }
-    run.bus.emit(EventKind::Interrupted { again: false });
-    run.cancel.cancel();
-    if tokio::signal::ctrl_c().await.is_ok() {
-        run.bus.emit(EventKind::Interrupted { again: true });
-        leave();
-    }
+    leave();
 }
 
 #[allow(clippy::exit, reason = "a second interrupt asks for exactly this")]
