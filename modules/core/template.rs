@@ -50,21 +50,29 @@ pub struct Args {
     /// How lines end: `\n`, `\r` or `\r\n`.
     #[serde(default = "newline")]
     newline_sequence: String,
-    /// Drop the newline after a block. Only the usual `true` is supported.
+    /// Drop the newline after a block; `true` without a word.
+    #[allow(dead_code, reason = "the engine renders, and reads it")]
     trim_blocks: Option<bool>,
-    /// Strip spaces before a block. Only the usual `false` is supported.
+    /// Strip spaces before a block; `false` without a word.
+    #[allow(dead_code, reason = "the engine renders, and reads it")]
     lstrip_blocks: Option<bool>,
-    /// Only the usual `{%` is supported.
+    /// What opens a statement; `{%` without a word.
+    #[allow(dead_code, reason = "the engine renders, and reads it")]
     block_start_string: Option<String>,
-    /// Only the usual `%}` is supported.
+    /// What closes a statement; `%}` without a word.
+    #[allow(dead_code, reason = "the engine renders, and reads it")]
     block_end_string: Option<String>,
-    /// Only the usual `{{` is supported.
+    /// What opens an output; `{{` without a word.
+    #[allow(dead_code, reason = "the engine renders, and reads it")]
     variable_start_string: Option<String>,
-    /// Only the usual `}}` is supported.
+    /// What closes an output; `}}` without a word.
+    #[allow(dead_code, reason = "the engine renders, and reads it")]
     variable_end_string: Option<String>,
-    /// Only the usual `{#` is supported.
+    /// What opens a comment; `{#` without a word.
+    #[allow(dead_code, reason = "the engine renders, and reads it")]
     comment_start_string: Option<String>,
-    /// Only the usual `#}` is supported.
+    /// What closes a comment; `#}` without a word.
+    #[allow(dead_code, reason = "the engine renders, and reads it")]
     comment_end_string: Option<String>,
     /// Only UTF-8 is supported.
     output_encoding: Option<String>,
@@ -94,37 +102,8 @@ fn newline() -> String {
 }
 
 impl Args {
-    /// Settings of the template language that are not the usual ones.
+    /// Encodings that are not the usual one.
     fn check(&self) -> Result<(), ModuleError> {
-        let usual = [
-            ("block_start_string", &self.block_start_string, "{%"),
-            ("block_end_string", &self.block_end_string, "%}"),
-            ("variable_start_string", &self.variable_start_string, "{{"),
-            ("variable_end_string", &self.variable_end_string, "}}"),
-            ("comment_start_string", &self.comment_start_string, "{#"),
-            ("comment_end_string", &self.comment_end_string, "#}"),
-        ];
-        for (name, value, usual) in usual {
-            if let Some(value) = value.as_ref().filter(|value| *value != usual) {
-                return Err(ModuleError::argument(
-                    name,
-                    format!("`{name}: {value}` is not supported: only `{usual}` is"),
-                )
-                .hint("put text that has `{{` in it between `{% raw %}` and `{% endraw %}`"));
-            }
-        }
-        for (name, value, usual) in [
-            ("trim_blocks", self.trim_blocks, true),
-            ("lstrip_blocks", self.lstrip_blocks, false),
-        ] {
-            if value.is_some_and(|value| value != usual) {
-                return Err(ModuleError::argument(
-                    name,
-                    format!("`{name}: {}` is not supported: only `{usual}` is", !usual),
-                )
-                .hint("write `{%-` and `-%}` in the template where spaces are to go"));
-            }
-        }
         let encoding = self.output_encoding.as_deref().unwrap_or("utf-8");
         if !matches!(
             encoding.to_lowercase().as_str(),

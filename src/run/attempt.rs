@@ -10,12 +10,13 @@ use layerplay_modules::platform::Platform;
 use layerplay_modules::{ModuleError, Retry};
 use serde_json::{Map, Value, json};
 
+use super::lookup::{form_for, whole};
 use super::result::{Done, to_json};
 use super::{Run, builtin, gate, nested};
 use crate::event::TaskRef;
 use crate::playbook::{Kind, Task, yes_or_no};
 use crate::source::Span;
-use crate::template::{Lazy, Scope, Templar, TemplateError, TemplateText};
+use crate::template::{Form, Lazy, Templar, TemplateError, TemplateText, is_template};
 use crate::vars::TaskScope;
 
 /// A module that asks for it is tried again this often (a conflict, an API server that restarts).
@@ -123,7 +124,15 @@ impl Unit {
             if Templar::is_omit(&value) {
                 all.shift_remove(&**name);
             } else {
-                all.insert(name.to_string(), to_json(&value));
+                // `set_fact` may make up its names.
+                let name = if is_template(name) {
+                    let text = TemplateText::from_text("name", name);
+                    let name = Lazy::Template(Arc::new(text));
+                    self.templar().evaluate(&name, &scope)?.to_string()
+                } else {
+                    name.to_string()
+                };
+                all.insert(name, to_json(&value));
             }
         }
         if let (Some(free), Some(info)) = (&self.task.args.free, self.task.kind.info()) {
@@ -365,8 +374,9 @@ impl Unit {
             Render::J2 => path.extension().is_some_and(|ending| ending == "j2"),
         };
         let text = if is_template {
+            let form = form(arguments, &path, &self.scope.search_path).map_err(fail)?;
             self.templar()
-                .render_file(&whole(&source), &self.scope.share())
+                .render_file(&whole(&source), &self.scope.share(), &form)
                 .map_err(|problem| Box::new(Done::template(&problem)))?
         } else {
             source.text.clone()
@@ -381,27 +391,7 @@ impl Unit {
 
     /// Ansible's search: beside the task's file, then beside the playbook, each with its special folder first.
     pub(super) fn find_file(&self, name: &str, folder: &str) -> Result<PathBuf, Vec<PathBuf>> {
-        let path = Path::new(name);
-        if path.is_absolute() {
-            return if path.exists() {
-                Ok(path.to_owned())
-            } else {
-                Err(vec![path.to_owned()])
-            };
-        }
-        let mut looked = Vec::new();
-        for dir in self.scope.search_path() {
-            for dir in [dir.join(folder), dir] {
-                let candidate = dir.join(path);
-                if candidate.exists() {
-                    return Ok(candidate);
-                }
-                if !looked.contains(&dir) {
-                    looked.push(dir);
-                }
-            }
-        }
-        Err(looked)
+        super::lookup::find_in(&self.scope.search_path, folder, name)
     }
 }
 
@@ -412,15 +402,6 @@ fn is_secret(name: &str) -> bool {
         .any(|ending| name == *ending || name.ends_with(&format!("_{ending}")))
 }
 
-/// A whole file as a template.
-fn whole(source: &Arc<crate::source::SourceFile>) -> TemplateText {
-    TemplateText {
-        text: Arc::from(source.text.as_str()),
-        span: crate::source::Span::new(source, 0, source.text.len()),
-        offset: Some(0),
-    }
-}
-
 /// True for a file that is encrypted as a whole. Other files may be large, or no text: only their first bytes are read.
 fn is_vault(path: &Path) -> bool {
     use std::io::Read;
@@ -428,4 +409,26 @@ fn is_vault(path: &Path) -> bool {
     std::fs::File::open(path)
         .and_then(|file| file.take(15).read_to_end(&mut start))
         .is_ok_and(|_| start == b"$ANSIBLE_VAULT;")
+}
+
+/// How a template file is written, as the arguments of its module say.
+fn form(arguments: &Map<String, Value>, path: &Path, search: &[PathBuf]) -> Result<Form, String> {
+    let mut form = Form::default();
+    for name in [
+        "block_start_string",
+        "block_end_string",
+        "variable_start_string",
+        "variable_end_string",
+        "comment_start_string",
+        "comment_end_string",
+        "trim_blocks",
+        "lstrip_blocks",
+    ] {
+        match arguments.get(name) {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) => form.set(name, text)?,
+            Some(other) => form.set(name, &other.to_string())?,
+        }
+    }
+    Ok(form_for(form, path, search))
 }

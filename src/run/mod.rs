@@ -10,6 +10,7 @@
 //! reach      how a host is reached, with whose rights
 //! bus        everything leaves through here             result   what playbooks read
 //! handlers   what was notified                      include  files of tasks
+//! lookup     what templates look up
 //! gate       what a stage may apply                  facts    gathered before the first task
 //! ```
 
@@ -21,6 +22,7 @@ mod gate;
 mod handlers;
 mod include;
 mod jobs;
+mod lookup;
 mod nested;
 mod pause;
 mod play;
@@ -53,6 +55,7 @@ use crate::playbook::{Catalogue, Playbook};
 use crate::vars::World;
 
 pub use bus::Bus;
+pub use lookup::lookups;
 
 /// Whose rights a command has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

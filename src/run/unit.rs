@@ -76,7 +76,13 @@ impl Unit {
             None => list(&value).ok_or_else(|| {
                 Problem::Text(format!("Invalid data passed to 'loop', it requires a list, got this instead: {value}. Hint: If you passed a list/dict of just one element, try adding wantlist=True to your lookup invocation or use q/query instead of lookup."))
             }),
-            Some(name) => super::builtin::loop_items(name, &value, list(&value)).map_err(Problem::Text),
+            Some("list") if list(&value).is_none() => {
+                Err(Problem::Text("with_list expects a list".to_owned()))
+            }
+            Some(name) => {
+                let terms = list(&value).unwrap_or_else(|| vec![value.clone()]);
+                Ok(self.templar().loop_items(name, terms, &self.scope.share())?)
+            }
         }
     }
 

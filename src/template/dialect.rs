@@ -34,19 +34,20 @@ fn build() -> Environment<'static> {
     env.set_debug(true);
     env.set_fuel(Some(FUEL));
     let mut syntax = minijinja::syntax::SyntaxConfig::builder();
-    syntax.trim_blocks(true).keep_trailing_newline(true);
+    syntax.trim_blocks(true);
     if let Ok(syntax) = syntax.build() {
         env.set_syntax(syntax);
     }
     // A null that is itself an output prints as nothing (ansible-core 2.19); elsewhere it is `None`.
     env.set_formatter(|out, state, value| {
+        super::outputs::seen(value);
         if value.is_none() {
             Ok(())
         } else {
             minijinja::escape_formatter(out, state, value)
         }
     });
-    env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    env.set_unknown_method_callback(super::methods::call);
     env.add_global("omit", Value::from_object(Omit));
     env.add_filter(ATTRIBUTE, step);
     env.add_filter(ITEM, step);
@@ -57,6 +58,8 @@ fn build() -> Environment<'static> {
     env.add_filter("int", int);
     env.add_filter("float", float);
     env.add_filter("ternary", ternary);
+    super::clock::add_to(&mut env);
+    super::operators::add_to(&mut env);
     super::filters::add_to(&mut env);
     env
 }

@@ -11,6 +11,7 @@ use minijinja::{Error, ErrorKind};
 use super::dialect::{Omit, environment};
 use super::errors::{TemplateError, TemplateErrorKind};
 use super::lazy::{Lazy, Scope, TemplateText};
+use super::lookup::Function;
 use super::templar::Templar;
 
 /// Variables inside variables inside variables: as deep as anybody nests, and no deeper than the stack bears.
@@ -139,7 +140,10 @@ impl Object for Context {
     }
 
     fn get_value_by_str(self: &Arc<Self>, name: &str) -> Option<Value> {
-        Some(self.0.shown(name, &self.0.scope.lookup(name)?))
+        match self.0.scope.lookup(name) {
+            Some(lazy) => Some(self.0.shown(name, &lazy)),
+            None => Function::named(name, &self.0),
+        }
     }
 }
 

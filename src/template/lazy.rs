@@ -38,6 +38,14 @@ pub trait Scope: Send + Sync {
     fn search_path(&self) -> Vec<std::path::PathBuf> {
         Vec::new()
     }
+    /// True when a person wrote what a name holds, so that its text may be an expression: `when: "{{ condition }}"`.
+    fn is_written(&self, _name: &str) -> bool {
+        false
+    }
+    /// The hosts that a pattern names.
+    fn hosts(&self, pattern: &str) -> Result<Vec<Arc<str>>, String> {
+        Err(format!("there is no inventory to look for `{pattern}` in"))
+    }
 }
 
 impl Lazy {

@@ -89,7 +89,7 @@ impl Lint {
                 return;
             }
         };
-        let whole = Whole::new(text, &pieces);
+        let whole = Whole::new(text, &pieces, true);
         match environment().template_from_str(&whole.source) {
             Ok(_) => self.take(text, &whole.chains, &whole.plugins),
             Err(problem) => self

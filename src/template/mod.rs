@@ -6,16 +6,28 @@
 //! split     text -> pieces          rewrite   an expression -> the engine's form, and its chains of names
 //! dialect   the engine, set up      expand    variables as the engine sees them: expanded when they are used
 //! templar   evaluates values, judges conditions, renders files
+//! operators `%` and comparisons by Python's rules         outputs   one value alone keeps its type
+//! percent   `%s`, `%03d`
+//! clock     `now`, `to_datetime`
+//! methods   of text, lists and mappings
+//! lookup    lookups, answered from outside            file      how a template file is written, and its includes
 //! lint      what is wrong whatever the variables are, and which names are used; facts: those of the host
 //! ```
 
+mod clock;
 mod dialect;
 mod errors;
 mod expand;
 mod facts;
+mod file;
 mod filters;
 mod lazy;
 mod lint;
+mod lookup;
+mod methods;
+mod operators;
+mod outputs;
+mod percent;
 mod rewrite;
 mod split;
 mod templar;
@@ -24,7 +36,10 @@ mod tests;
 
 pub use errors::{TemplateError, TemplateErrorKind};
 pub use facts::FactNames;
+pub use file::Form;
 pub use lazy::{Condition, Lazy, Scope, TemplateText, is_template};
 pub use lint::Lint;
+pub use lookup::{LookupCall, LookupError, Lookups};
 pub use minijinja::Value;
+pub use percent::format as percent_format;
 pub use templar::Templar;

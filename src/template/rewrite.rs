@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use super::operators::operators;
+
 /// The filter behind `a.b`.
 pub(super) const ATTRIBUTE: &str = "__a";
 /// The filter behind `a[b]`.
@@ -44,7 +46,7 @@ pub(super) struct Rewritten {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Name,
     Number,
     String,
@@ -52,9 +54,9 @@ enum Kind {
 }
 
 #[derive(Debug, Clone)]
-struct Token {
-    kind: Kind,
-    at: Range<usize>,
+pub(super) struct Token {
+    pub(super) kind: Kind,
+    pub(super) at: Range<usize>,
 }
 
 const KEYWORDS: &[&str] = &[
@@ -63,9 +65,19 @@ const KEYWORDS: &[&str] = &[
 
 /// Rewrites an expression, or what stands behind the tag of a statement.
 pub(super) fn rewrite(source: &str) -> Rewritten {
+    rewritten(source, false)
+}
+
+/// The same for an output of a value in YAML, where a backslash in a literal is kept as it is typed.
+pub(super) fn rewrite_value(source: &str) -> Rewritten {
+    rewritten(source, true)
+}
+
+fn rewritten(source: &str, is_value: bool) -> Rewritten {
     let tokens = tokens(source);
     let mut rewriter = Rewriter {
         source,
+        is_value,
         tokens,
         next: 0,
         chains: Vec::new(),
@@ -75,13 +87,13 @@ pub(super) fn rewrite(source: &str) -> Rewritten {
     let end = rewriter.until(&mut text, None, 0);
     text.push_str(&source[end..]);
     Rewritten {
-        text,
+        text: operators(&text),
         chains: rewriter.chains,
         plugins: rewriter.plugins,
     }
 }
 
-fn tokens(source: &str) -> Vec<Token> {
+pub(super) fn tokens(source: &str) -> Vec<Token> {
     let bytes = source.as_bytes();
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
     let (mut tokens, mut at) = (Vec::new(), 0);
@@ -135,6 +147,7 @@ fn tokens(source: &str) -> Vec<Token> {
 
 struct Rewriter<'s> {
     source: &'s str,
+    is_value: bool,
     tokens: Vec<Token>,
     next: usize,
     chains: Vec<Chain>,
@@ -237,7 +250,11 @@ impl<'s> Rewriter<'s> {
         if first.kind == Kind::Sign {
             self.bracket(&mut base, depth);
         } else {
-            base.push_str(word);
+            if self.is_value && first.kind == Kind::String && word.contains('\\') {
+                base.push_str(&doubled(word));
+            } else {
+                base.push_str(word);
+            }
             self.next += 1;
         }
         // `name=` is an argument's name, not a variable.
@@ -364,6 +381,26 @@ impl<'s> Rewriter<'s> {
         }
         false
     }
+}
+
+/// Every backslash twice, but for one before a quote: that one keeps the literal open.
+fn doubled(literal: &str) -> String {
+    let mut out = String::with_capacity(literal.len() + 4);
+    let mut chars = literal.chars().peekable();
+    while let Some(c) = chars.next() {
+        out.push(c);
+        if c == '\\' {
+            match chars.peek() {
+                Some('\'' | '"') => out.extend(chars.next()),
+                Some('\\') => {
+                    out.push_str("\\\\\\");
+                    chars.next();
+                }
+                _ => out.push('\\'),
+            }
+        }
+    }
+    out
 }
 
 #[cfg(test)]

@@ -23,46 +23,66 @@ pub(super) enum Piece {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unclosed {
     pub(super) at: Range<usize>,
-    pub(super) wanted: &'static str,
+    pub(super) wanted: String,
+}
+
+/// What opens and closes statements, outputs and comments.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Markers<'m> {
+    pub(super) block: (&'m str, &'m str),
+    pub(super) variable: (&'m str, &'m str),
+    pub(super) comment: (&'m str, &'m str),
+}
+
+const USUAL: Markers<'static> = Markers {
+    block: ("{%", "%}"),
+    variable: ("{{", "}}"),
+    comment: ("{#", "#}"),
+};
+
+/// Splits a template with the usual markers.
+pub(super) fn split(text: &str) -> Result<Vec<Piece>, Unclosed> {
+    split_by(text, &USUAL)
 }
 
 /// Splits a template. `{% raw %}` hides everything to its `{% endraw %}`: that is text.
-pub(super) fn split(text: &str) -> Result<Vec<Piece>, Unclosed> {
+pub(super) fn split_by(text: &str, markers: &Markers) -> Result<Vec<Piece>, Unclosed> {
     let mut pieces = Vec::new();
     let mut at = 0;
     while at < text.len() {
-        let Some(open) = next_open(text, at) else {
+        let Some((open, kind)) = next_open(text, at, markers) else {
             break;
         };
         if open > at {
             pieces.push(Piece::Text(at..open));
         }
-        let (close, kind) = match &text.as_bytes()[open..open + 2] {
-            b"{{" => ("}}", 0),
-            b"{%" => ("%}", 1),
-            _ => ("#}", 2),
+        let (opened, close) = match kind {
+            0 => markers.variable,
+            1 => markers.block,
+            _ => markers.comment,
         };
+        let from = open + opened.len();
         let end = if kind == 2 {
-            text[open + 2..].find(close).map(|end| open + 2 + end)
+            text[from..].find(close).map(|end| from + end)
         } else {
-            end_of(text, open + 2, close)
+            end_of(text, from, close)
         };
         let Some(end) = end else {
             return Err(Unclosed {
-                at: open..open + 2,
-                wanted: close,
+                at: open..from,
+                wanted: close.to_owned(),
             });
         };
-        let all = open..end + 2;
-        let inner = inside(text, open + 2..end);
+        let all = open..end + close.len();
+        let inner = inside(text, from..end);
         at = all.end;
         match kind {
             0 => pieces.push(Piece::Output { all, inner }),
             1 if &text[inner.clone()] == "raw" => {
-                let Some((from, to)) = end_raw(text, at) else {
+                let Some((from, to)) = end_raw(text, at, markers.block) else {
                     return Err(Unclosed {
                         at: all,
-                        wanted: "{% endraw %}",
+                        wanted: format!("{} endraw {}", markers.block.0, markers.block.1),
                     });
                 };
                 pieces.push(Piece::Statement {
@@ -81,10 +101,14 @@ pub(super) fn split(text: &str) -> Result<Vec<Piece>, Unclosed> {
     Ok(pieces)
 }
 
-fn next_open(text: &str, from: usize) -> Option<usize> {
-    let bytes = text.as_bytes();
-    (from..bytes.len().saturating_sub(1))
-        .find(|at| bytes[*at] == b'{' && matches!(bytes[at + 1], b'{' | b'%' | b'#'))
+/// The next marker, and which it is. Of two that begin at the same place the longer one counts.
+fn next_open(text: &str, from: usize, markers: &Markers) -> Option<(usize, usize)> {
+    [markers.variable.0, markers.block.0, markers.comment.0]
+        .into_iter()
+        .enumerate()
+        .filter_map(|(kind, open)| Some((from + text[from..].find(open)?, kind, open.len())))
+        .min_by_key(|(at, _, length)| (*at, usize::MAX - length))
+        .map(|(at, kind, _)| (at, kind))
 }
 
 /// The place of `close` outside of quotes and brackets.
@@ -122,15 +146,16 @@ fn inside(text: &str, range: Range<usize>) -> Range<usize> {
 }
 
 /// The start of the content's end and the end of `{% endraw %}`.
-fn end_raw(text: &str, from: usize) -> Option<(usize, usize)> {
+fn end_raw(text: &str, from: usize, block: (&str, &str)) -> Option<(usize, usize)> {
     let mut at = from;
     loop {
-        let open = at + text[at..].find("{%")?;
-        let close = open + text[open..].find("%}")?;
-        if &text[inside(text, open + 2..close)] == "endraw" {
-            return Some((open, close + 2));
+        let open = at + text[at..].find(block.0)?;
+        let body = open + block.0.len();
+        let close = body + text[body..].find(block.1)?;
+        if &text[inside(text, body..close)] == "endraw" {
+            return Some((open, close + block.1.len()));
         }
-        at = open + 2;
+        at = body;
     }
 }
 
@@ -168,7 +193,7 @@ mod tests {
             split("x {{ y").unwrap_err(),
             Unclosed {
                 at: 2..4,
-                wanted: "}}"
+                wanted: "}}".to_owned()
             }
         );
         assert_eq!(split("{{ '}} ").unwrap_err().wanted, "}}");

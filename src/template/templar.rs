@@ -1,5 +1,6 @@
 //! In: values as written and a scope. Out: values, truths, rendered files. One for a run, shared by all hosts.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, RwLock};
@@ -9,9 +10,12 @@ use minijinja::{ErrorKind, Expression, Value};
 use super::dialect::environment;
 use super::errors::{TemplateError, TemplateErrorKind};
 use super::expand::{Place, settle};
+use super::file::Form;
 use super::lazy::{Condition, Lazy, Scope, TemplateText};
-use super::rewrite::{Chain, Plugin, rewrite};
-use super::split::{Piece, Unclosed, split};
+use super::lookup::{FUNCTIONS, Lookups};
+use super::outputs;
+use super::rewrite::{Chain, Plugin, rewrite, rewrite_value};
+use super::split::{Piece, Unclosed, split, split_by};
 use crate::source::Reader;
 
 /// Renders templates and judges conditions. Cheap to clone: what is compiled is shared.
@@ -19,6 +23,7 @@ use crate::source::Reader;
 pub struct Templar {
     compiled: Arc<RwLock<HashMap<Arc<str>, Arc<Compiled>>>>,
     reader: Reader,
+    lookups: Option<Arc<dyn Lookups>>,
 }
 
 /// An expression, ready to be evaluated, and the names in it.
@@ -33,11 +38,34 @@ impl Templar {
         Self {
             compiled: Arc::default(),
             reader,
+            lookups: None,
         }
     }
 
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// With someone who answers lookups.
+    #[must_use]
+    pub fn with_lookups(mut self, lookups: Arc<dyn Lookups>) -> Self {
+        self.lookups = Some(lookups);
+        self
+    }
+
+    pub(super) fn lookups(&self) -> Option<&Arc<dyn Lookups>> {
+        self.lookups.as_ref()
+    }
+
+    /// The items of a `with_NAME` loop.
+    pub fn loop_items(
+        &self,
+        name: &str,
+        terms: Vec<Value>,
+        scope: &Arc<dyn Scope>,
+    ) -> Result<Vec<Value>, TemplateError> {
+        let place = Place::new(self, scope);
+        super::lookup::find(&place, name, terms, indexmap::IndexMap::new(), true)
     }
 
     /// Expands a value as written: natively typed, to any depth; `omit` entries are dropped. The result is `omit`
@@ -58,7 +86,7 @@ impl Templar {
         text: &TemplateText,
         scope: &Arc<dyn Scope>,
     ) -> Result<Value, TemplateError> {
-        self.one(text, 0..text.text.len(), &Place::new(self, scope))
+        self.one(text, 0..text.text.len(), &Place::new(self, scope), false)
     }
 
     /// `when`, `until`, `changed_when`, ...: must yield a boolean.
@@ -88,8 +116,25 @@ impl Templar {
                 let value = if whole.starts_with("{{") || whole.starts_with("{%") {
                     self.template(text, &place)?
                 } else {
-                    self.one(text, 0..text.text.len(), &place)?
+                    self.one(text, 0..text.text.len(), &place, false)?
                 };
+                // A name alone may hold an expression that a person wrote; a result never does.
+                let name = whole
+                    .strip_prefix("{{")
+                    .and_then(|whole| whole.strip_suffix("}}"))
+                    .map(str::trim);
+                if let (Some(inner), Some(name)) = (value.as_str(), name)
+                    && place.scope.is_written(name)
+                    && !inner.trim().is_empty()
+                {
+                    let inner = TemplateText {
+                        text: Arc::from(inner),
+                        span: text.span.clone(),
+                        offset: None,
+                    };
+                    let value = self.one(&inner, 0..inner.text.len(), &place, false)?;
+                    return truth(&value, text);
+                }
                 truth(&value, text)
             }
         }
@@ -100,10 +145,28 @@ impl Templar {
         &self,
         text: &TemplateText,
         scope: &Arc<dyn Scope>,
+        form: &Form,
     ) -> Result<String, TemplateError> {
+        let fail = |message: String| {
+            TemplateError::new(TemplateErrorKind::Syntax, message, Some(text.span.clone()))
+        };
         let place = Place::new(self, scope);
-        let pieces = split(&text.text).map_err(|problem| unclosed(&problem, text))?;
-        Ok(ended_as(&text.text, Self::mixed(text, &pieces, &place)?))
+        let mut form = form.clone();
+        let body = form.header(&text.text).map_err(fail)?;
+        let text = &TemplateText {
+            text: Arc::from(body),
+            span: text.span.clone(),
+            offset: text
+                .offset
+                .map(|offset| offset + text.text.len() - body.len()),
+        };
+        let pieces =
+            split_by(&text.text, &form.markers()).map_err(|problem| unclosed(&problem, text))?;
+        let env = form
+            .environment()
+            .map_err(|problem| syntax(&problem, text, &(0..text.text.len())))?;
+        let rendered = render(&env, text, &Whole::new(text, &pieces, false), &place)?;
+        Ok(ended_as(&text.text, rendered))
     }
 
     /// A template in a value: native when it is one expression, text otherwise.
@@ -114,10 +177,9 @@ impl Templar {
     ) -> Result<Value, TemplateError> {
         let pieces = split(&text.text).map_err(|problem| unclosed(&problem, text))?;
         if let [Piece::Output { inner, .. }] = pieces.as_slice() {
-            self.one(text, inner.clone(), place)
+            self.one(text, inner.clone(), place, true)
         } else {
-            let rendered = Self::mixed(text, &pieces, place)?;
-            Ok(Value::from(ended_as(&text.text, rendered)))
+            Self::mixed(text, &pieces, place)
         }
     }
 
@@ -127,10 +189,11 @@ impl Templar {
         text: &TemplateText,
         range: Range<usize>,
         place: &Place,
+        is_value: bool,
     ) -> Result<Value, TemplateError> {
         let source = &text.text[range.clone()];
         let compiled = self
-            .compile(source)
+            .compile(source, is_value)
             .map_err(|problem| syntax(&problem, text, &range))?;
         let value = compiled
             .expression
@@ -151,41 +214,57 @@ impl Templar {
         Ok(value)
     }
 
-    fn compile(&self, source: &str) -> Result<Arc<Compiled>, minijinja::Error> {
+    fn compile(&self, source: &str, is_value: bool) -> Result<Arc<Compiled>, minijinja::Error> {
+        // Only a backslash makes a difference between an expression of a value and one of a condition.
+        let is_value = is_value && source.contains('\\');
+        let key = if is_value {
+            Cow::Owned(format!("{source}\0"))
+        } else {
+            Cow::Borrowed(source)
+        };
         if let Some(compiled) = self
             .compiled
             .read()
             .ok()
-            .and_then(|compiled| compiled.get(source).cloned())
+            .and_then(|compiled| compiled.get(&*key).cloned())
         {
             return Ok(compiled);
         }
-        let rewritten = rewrite(source);
+        let rewritten = if is_value {
+            rewrite_value(source)
+        } else {
+            rewrite(source)
+        };
         let expression = environment().compile_expression_owned(rewritten.text)?;
         let compiled = Arc::new(Compiled {
             expression,
             chains: rewritten.chains,
         });
         if let Ok(mut all) = self.compiled.write() {
-            all.insert(Arc::from(source), Arc::clone(&compiled));
+            all.insert(Arc::from(&*key), Arc::clone(&compiled));
         }
         Ok(compiled)
     }
 
     /// Text with templates in it, as the engine renders it whole.
-    fn mixed(
-        text: &TemplateText,
-        pieces: &[Piece],
-        place: &Place,
-    ) -> Result<String, TemplateError> {
-        let Whole { source, chains, .. } = Whole::new(text, pieces);
-        let whole = 0..text.text.len();
-        let template = environment()
-            .template_from_str(&source)
-            .map_err(|problem| syntax(&problem, text, &whole))?;
-        template
-            .render(place.context())
-            .map_err(|problem| explain(&problem, Some((text, whole)), &chains, &place.scope))
+    fn mixed(text: &TemplateText, pieces: &[Piece], place: &Place) -> Result<Value, TemplateError> {
+        let whole = Whole::new(text, pieces, true);
+        let (rendered, shown) = outputs::watch(|| render(environment(), text, &whole, place));
+        let rendered = rendered?;
+        // Statements that print nothing do not spoil the type of the one value that is printed.
+        let alone = match shown.as_slice() {
+            [value] if value.to_string() == rendered => Some(value),
+            [value, rest @ ..]
+                if rendered.is_empty() && value.is_none() && rest.iter().all(Value::is_none) =>
+            {
+                Some(value)
+            }
+            _ => None,
+        };
+        if let Some(value) = alone.filter(|value| value.as_str().is_none()) {
+            return settle(value).map_err(|problem| plain(&problem, &place.scope));
+        }
+        Ok(Value::from(ended_as(&text.text, rendered)))
     }
 
     /// The text of a vault.
@@ -201,6 +280,22 @@ impl Templar {
     }
 }
 
+/// A whole text through the engine.
+fn render(
+    env: &minijinja::Environment,
+    text: &TemplateText,
+    whole: &Whole,
+    place: &Place,
+) -> Result<String, TemplateError> {
+    let range = 0..text.text.len();
+    let template = env
+        .template_from_str(&whole.source)
+        .map_err(|problem| syntax(&problem, text, &range))?;
+    template
+        .render(place.context())
+        .map_err(|problem| explain(&problem, Some((text, range)), &whole.chains, &place.scope))
+}
+
 /// A text with templates in the engine's form, and the names in it with their places in the text.
 pub(super) struct Whole {
     pub(super) source: String,
@@ -210,7 +305,8 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    pub(super) fn new(text: &TemplateText, pieces: &[Piece]) -> Self {
+    /// In values a backslash inside of an output is a backslash; in files it escapes.
+    pub(super) fn new(text: &TemplateText, pieces: &[Piece], is_value: bool) -> Self {
         let mut source = String::with_capacity(text.text.len() * 2);
         let (mut chains, mut plugins, mut bound) = (Vec::new(), Vec::new(), Vec::new());
         for piece in pieces {
@@ -225,7 +321,11 @@ impl Whole {
                     } else {
                         0
                     };
-                    let rewritten = rewrite(&body[skip..]);
+                    let rewritten = if is_value && matches!(piece, Piece::Output { .. }) {
+                        rewrite_value(&body[skip..])
+                    } else {
+                        rewrite(&body[skip..])
+                    };
                     source.push_str(&text.text[all.start..inner.start]);
                     source.push_str(&body[..skip]);
                     source.push_str(&rewritten.text);
@@ -327,14 +427,19 @@ pub(super) fn syntax(
     )
 }
 
-/// Text with at least as many newlines at its end as its source has, as ansible-core 2.19 does for files and values: a
-/// block at the end has taken one.
+/// Text with at least as many newlines at its end as its source has, as ansible-core 2.19 does for files and values: the
+/// engine, as Jinja2, has taken one, and a block at the end another.
 fn ended_as(source: &str, mut rendered: String) -> String {
     let newlines = |text: &str| text.len() - text.trim_end_matches('\n').len();
     for _ in newlines(&rendered)..newlines(source) {
         rendered.push('\n');
     }
     rendered
+}
+
+/// An engine's error without a place.
+pub(super) fn plain(problem: &minijinja::Error, scope: &Arc<dyn Scope>) -> TemplateError {
+    explain(problem, None, &[], scope)
 }
 
 /// What the engine's error means in the user's text.
@@ -349,7 +454,11 @@ fn explain(
     let mut root = problem;
     while let Some(error) = source {
         if let Some(inner) = error.downcast_ref::<TemplateError>() {
-            return inner.clone();
+            let mut inner = inner.clone();
+            if inner.span.is_none() {
+                inner.span = at.map(|(text, range)| text.place(range.start, range.end));
+            }
+            return inner;
         }
         if let Some(engine) = error.downcast_ref::<minijinja::Error>() {
             root = engine;
@@ -430,5 +539,5 @@ fn missing(chain: &Chain, scope: &Arc<dyn Scope>) -> Option<String> {
 }
 
 pub(super) fn environment_has(name: &str) -> bool {
-    environment().globals().any(|(known, _)| known == name)
+    FUNCTIONS.contains(&name) || environment().globals().any(|(known, _)| known == name)
 }

@@ -136,6 +136,29 @@ impl Scope for TaskScope {
     fn search_path(&self) -> Vec<PathBuf> {
         self.search_path.clone()
     }
+
+    fn is_written(&self, name: &str) -> bool {
+        if magic::value(name, self).is_some() || find(&self.local, name).is_some() {
+            return false;
+        }
+        if self.world.extra.contains_key(name) || find(&self.parameters, name).is_some() {
+            return true;
+        }
+        if self.host.set().contains_key(name) {
+            return false;
+        }
+        self.host.included().contains_key(name)
+            || find(&self.task_vars, name).is_some()
+            || find(&self.play_vars, name).is_some()
+            || (!self.host.facts().contains_key(name) && find(&self.base, name).is_some())
+    }
+
+    fn hosts(&self, pattern: &str) -> Result<Vec<Arc<str>>, String> {
+        match self.world.select(pattern) {
+            Ok((hosts, _)) => Ok(hosts),
+            Err(problem) => Err(problem.to_string()),
+        }
+    }
 }
 
 /// `hostvars`: every host, each in its own scope, expanded when it is used.

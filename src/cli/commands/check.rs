@@ -39,7 +39,7 @@ fn look(args: &CheckArgs) -> Result<Diagnostics, Diagnostics> {
             project::inventory(&args.inventory.inventory, &args.inventory, &reader)?;
         world = Some(World::new(
             inventory,
-            Templar::new(reader),
+            Templar::new(reader).with_lookups(crate::run::lookups()),
             extra,
             Settings::default(),
         ));

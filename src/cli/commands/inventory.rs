@@ -28,7 +28,7 @@ fn show(args: &InventoryArgs) -> Result<String, Diagnostics> {
         project::inventory(&args.inventory.inventory, &args.inventory, &reader)?;
     let world = Arc::new(World::new(
         inventory,
-        Templar::new(reader),
+        Templar::new(reader).with_lookups(crate::run::lookups()),
         extra,
         Settings::default(),
     ));

@@ -88,7 +88,12 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         Format::Json => Box::new(JsonLines::new(output)),
     };
     let cancel = CancellationToken::new();
-    let world = Arc::new(World::new(inventory, Templar::new(reader), extra, settings));
+    let world = Arc::new(World::new(
+        inventory,
+        Templar::new(reader).with_lookups(crate::run::lookups()),
+        extra,
+        settings,
+    ));
     if args.list_tasks || args.list_hosts || args.list_tags || args.syntax_check {
         list::show(&playbooks, &world, args);
         return Ok(exit::OK);

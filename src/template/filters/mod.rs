@@ -1,19 +1,39 @@
 //! Ansible's filters and tests. In: values; out: values, or yes and no. Grouped by what they work on; each group adds itself to the engine.
 
+mod attributes;
+mod chance;
 mod collections;
+mod combining;
+mod disk;
 mod encodings;
+mod layout;
+mod numbers;
 mod paths;
 mod regexes;
 mod results;
+#[cfg(test)]
+mod tests;
+mod text;
+mod to_yaml;
+mod yaml_text;
 
 use minijinja::{Environment, Error, ErrorKind};
 
 pub(super) fn add_to(env: &mut Environment<'static>) {
+    attributes::add_to(env);
+    chance::add_to(env);
+    disk::add_to(env);
+    layout::add_to(env);
     collections::add_to(env);
+    combining::add_to(env);
     encodings::add_to(env);
+    numbers::add_to(env);
     paths::add_to(env);
     regexes::add_to(env);
     results::add_to(env);
+    text::add_to(env);
+    to_yaml::add_to(env);
+    yaml_text::add_to(env);
 }
 
 /// A filter's own failure, in its own words.

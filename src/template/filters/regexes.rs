@@ -1,5 +1,8 @@
 //! Filters and tests over regular expressions in Python's dialect: look-around, back references, named groups.
 
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, RwLock};
+
 use fancy_regex::{Captures, Regex};
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error};
@@ -10,9 +13,7 @@ pub(super) fn add_to(env: &mut Environment<'static>) {
     env.add_filter("regex_replace", replace);
     env.add_filter("regex_search", search);
     env.add_filter("regex_findall", findall);
-    env.add_filter("regex_escape", |text: &str| {
-        fancy_regex::escape(text).into_owned()
-    });
+    env.add_filter("regex_escape", escape);
     env.add_test("match", |text: &str, pattern: &str, kwargs: Kwargs| {
         test(text, &format!(r"\A(?:{pattern})"), &kwargs)
     });
@@ -24,8 +25,24 @@ pub(super) fn add_to(env: &mut Environment<'static>) {
     });
 }
 
+/// As Python's `re.escape`, which escapes white space, `-`, `&` and `~` too.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if "()[]{}?*+-|^$\\.&~# \t\n\r\u{b}\u{c}".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// Compiled patterns that are kept.
+const PATTERNS: usize = 500;
+
 /// Python writes a named group `(?P<n>..)` as Rust does, and its back reference `(?P=n)`; `\Z` is the very end.
-fn compile(pattern: &str, ignore_case: bool, multiline: bool) -> Result<Regex, Error> {
+fn compile(pattern: &str, ignore_case: bool, multiline: bool) -> Result<Arc<Regex>, Error> {
+    static COMPILED: LazyLock<RwLock<HashMap<String, Arc<Regex>>>> = LazyLock::new(RwLock::default);
     let flags = match (ignore_case, multiline) {
         (true, true) => "(?im)",
         (true, false) => "(?i)",
@@ -33,8 +50,25 @@ fn compile(pattern: &str, ignore_case: bool, multiline: bool) -> Result<Regex, E
         (false, false) => "",
     };
     let pattern = pattern.replace(r"\Z", r"\z");
-    Regex::new(&format!("{flags}{pattern}"))
-        .map_err(|problem| fail(format!("`{pattern}` is no regular expression: {problem}")))
+    let whole = format!("{flags}{pattern}");
+    if let Some(known) = COMPILED
+        .read()
+        .ok()
+        .and_then(|compiled| compiled.get(&whole).cloned())
+    {
+        return Ok(known);
+    }
+    let regex = Regex::new(&whole)
+        .map(Arc::new)
+        .map_err(|problem| fail(format!("`{pattern}` is no regular expression: {problem}")))?;
+    if let Ok(mut compiled) = COMPILED.write() {
+        // Patterns are few, unless they are made of data.
+        if compiled.len() >= PATTERNS {
+            compiled.clear();
+        }
+        compiled.insert(whole, Arc::clone(&regex));
+    }
+    Ok(regex)
 }
 
 fn flags(kwargs: &Kwargs) -> Result<(bool, bool), Error> {

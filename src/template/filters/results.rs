@@ -29,6 +29,16 @@ pub(super) fn add_to(env: &mut Environment<'static>) {
     env.add_test("reachable", |result: &Value| {
         flag(result, "unreachable", "reachable").map(|lost| !lost)
     });
+    // Of a task that was not asynchronous both hold.
+    for name in ["started", "finished"] {
+        env.add_test(name, move |result: &Value| {
+            if result.kind() != ValueKind::Map {
+                return Err(fail(format!("`{name}` is asked of a task's result")));
+            }
+            let flag = result.get_item(&Value::from(name))?;
+            Ok(flag.is_undefined() || flag.is_true())
+        });
+    }
     env.add_test("timedout", |result: &Value| {
         flag(result, "timedout", "timedout")
     });

@@ -1,0 +1,204 @@
+//! In: a lookup that a template or a loop asks for. Out: its list. Everything is found on this machine, in the search
+//! path of the task.
+//!
+//! ```text
+//! files    file, fileglob, first_found, template, and where files are looked for
+//! lists    items, dict, nested, together, sequence, subelements, ...
+//! tables   ini, csvfile
+//! outside  env, pipe, lines, password, random_choice
+//! ```
+
+mod files;
+mod lists;
+mod outside;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::template::{LookupCall, LookupError, Lookups, Value};
+
+pub(super) use files::{find_in, form_for, whole};
+
+/// The lookups that layerplay has.
+struct Known;
+
+/// Whoever evaluates templates asks these.
+pub fn lookups() -> Arc<dyn Lookups> {
+    Arc::new(Known)
+}
+
+/// What a lookup answers.
+type Found = Result<Vec<Value>, LookupError>;
+
+const NAMES: &[&str] = &[
+    "cartesian",
+    "csvfile",
+    "dict",
+    "env",
+    "file",
+    "fileglob",
+    "first_found",
+    "flattened",
+    "indexed_items",
+    "ini",
+    "inventory_hostnames",
+    "items",
+    "lines",
+    "list",
+    "nested",
+    "password",
+    "pipe",
+    "random_choice",
+    "sequence",
+    "subelements",
+    "template",
+    "together",
+    "varnames",
+    "vars",
+];
+
+impl Lookups for Known {
+    fn names(&self) -> &'static [&'static str] {
+        NAMES
+    }
+
+    fn find(&self, call: &LookupCall) -> Found {
+        match call.name {
+            "items" => Ok(lists::flat(&call.terms)),
+            "list" => lists::list(call),
+            "flattened" => Ok(lists::flattened(&call.terms)),
+            "indexed_items" => Ok(lists::indexed(&call.terms)),
+            "dict" => lists::dict(call),
+            "nested" | "cartesian" => lists::nested(call),
+            "together" => lists::together(call),
+            "sequence" => lists::sequence(call),
+            "subelements" => lists::subelements(call),
+            "file" => files::file(call),
+            "fileglob" => files::fileglob(call),
+            "first_found" => files::first_found(call),
+            "template" => files::template(call),
+            "ini" => tables::ini(call),
+            "csvfile" => tables::csvfile(call),
+            "env" => outside::env(call),
+            "pipe" => outside::pipe(call, false),
+            "lines" => outside::pipe(call, true),
+            "password" => outside::password(call),
+            "random_choice" => outside::random_choice(call),
+            "vars" => vars(call),
+            "varnames" => varnames(call),
+            "inventory_hostnames" => hosts(call),
+            other => Err(format!("no lookup is called `{other}`").into()),
+        }
+    }
+}
+
+/// The options of a call, each with its default. What is not known is an error.
+struct Options<'c>(&'c IndexMap<String, Value>);
+
+impl<'c> Options<'c> {
+    fn of(call: &'c LookupCall, known: &[&str]) -> Result<Self, LookupError> {
+        match call
+            .options
+            .keys()
+            .find(|name| !known.contains(&name.as_str()))
+        {
+            Some(wrong) => Err(format!(
+                "`{wrong}` is no option of `{}`; it takes {}",
+                call.name,
+                if known.is_empty() {
+                    "none".to_owned()
+                } else {
+                    format!("`{}`", known.join("`, `"))
+                }
+            )
+            .into()),
+            None => Ok(Self(&call.options)),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&'c Value> {
+        self.0.get(name).filter(|value| !value.is_none())
+    }
+
+    fn text(&self, name: &str, default: &str) -> String {
+        self.get(name)
+            .map_or_else(|| default.to_owned(), ToString::to_string)
+    }
+
+    fn flag(&self, name: &str, default: bool) -> bool {
+        self.get(name).map_or(default, |value| {
+            matches!(
+                value.to_string().to_lowercase().as_str(),
+                "true" | "yes" | "on" | "1"
+            )
+        })
+    }
+
+    fn number(&self, name: &str) -> Result<Option<i64>, LookupError> {
+        self.get(name)
+            .map(|value| {
+                value
+                    .as_i64()
+                    .or_else(|| value.to_string().trim().parse().ok())
+                    .ok_or_else(|| format!("`{name}` is no whole number: {value}").into())
+            })
+            .transpose()
+    }
+}
+
+/// Each term as text.
+fn texts(call: &LookupCall) -> Result<Vec<String>, LookupError> {
+    call.terms
+        .iter()
+        .map(|term| {
+            term.as_str()
+                .map(ToOwned::to_owned)
+                .ok_or_else(|| LookupError::Text(format!("`{}` takes text, not {term}", call.name)))
+        })
+        .collect()
+}
+
+/// Variables by their names.
+fn vars(call: &LookupCall) -> Found {
+    let options = Options::of(call, &["default"])?;
+    texts(call)?
+        .iter()
+        .map(
+            |name| match (call.variable(name), options.0.get("default")) {
+                (Some(value), _) => Ok(value?),
+                (None, Some(default)) => Ok(default.clone()),
+                (None, None) => Err(format!("No variable named '{name}' was found.").into()),
+            },
+        )
+        .collect()
+}
+
+/// Names of variables that match.
+fn varnames(call: &LookupCall) -> Found {
+    Options::of(call, &[])?;
+    let names = call.names();
+    let mut found = Vec::new();
+    for pattern in texts(call)? {
+        let regex = fancy_regex::Regex::new(&pattern)
+            .map_err(|problem| format!("`{pattern}` is no regular expression: {problem}"))?;
+        found.extend(
+            names
+                .iter()
+                .filter(|name| regex.is_match(&***name).unwrap_or(false))
+                .map(|name| Value::from(Arc::clone(name))),
+        );
+    }
+    Ok(found)
+}
+
+/// Hosts by patterns.
+fn hosts(call: &LookupCall) -> Found {
+    Options::of(call, &[])?;
+    let pattern = texts(call)?.join(",");
+    let hosts = call.hosts(&pattern)?;
+    Ok(hosts.into_iter().map(Value::from).collect())
+}
