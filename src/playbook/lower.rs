@@ -314,7 +314,10 @@ impl Lowering<'_> {
                 .get("order")
                 .and_then(Node::as_str)
                 .map(ToOwned::to_owned),
-            gather_facts: flag("gather_facts"),
+            gather_facts: mapping
+                .get("gather_facts")
+                .filter(|node| !node.is_null())
+                .map(Lazy::from_node),
             gather_options: ["gather_subset", "gather_timeout", "fact_path"]
                 .into_iter()
                 .filter_map(|key| Some((key, mapping.get(key).filter(|node| !node.is_null())?)))

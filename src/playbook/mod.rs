@@ -63,7 +63,7 @@ pub struct Play {
     pub vars_files: Vec<Lazy>,
     pub serial: Option<Lazy>,
     pub order: Option<String>,
-    pub gather_facts: Option<bool>,
+    pub gather_facts: Option<Lazy>,
     /// `gather_subset`, `gather_timeout`, `fact_path`.
     pub gather_options: Vars,
     pub max_fail_percentage: Option<Lazy>,

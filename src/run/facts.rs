@@ -83,11 +83,11 @@ impl Run {
 impl PlayRun {
     /// `Gathering Facts`. Clusters have none: they are left alone unless the play asks for it by name.
     pub(super) async fn gather(self: &Arc<Self>, hosts: Vec<Arc<str>>) -> Vec<Arc<str>> {
-        if self.play.gather_facts == Some(false) {
+        if self.gather_facts == Some(false) {
             return hosts;
         }
         let task = Arc::new(self.gathering());
-        let is_asked = self.play.gather_facts == Some(true);
+        let is_asked = self.gather_facts == Some(true);
         let (machines, clusters): (Vec<_>, Vec<_>) = hosts
             .into_iter()
             .partition(|host| is_asked || !self.is_cluster(host, &task));

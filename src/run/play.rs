@@ -15,7 +15,7 @@ use super::{Ended, Run};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::event::{EventKind, Place};
 use crate::plan::{BatchSize, Selection, batches};
-use crate::playbook::{Item, Play, Playbook, Strategy, Task};
+use crate::playbook::{Item, Play, Playbook, Strategy, Task, yes_or_no};
 use crate::promote::StageRecord;
 use crate::template::Lazy;
 use crate::vars::{Layers, PlayContext, TaskScope, Vars, load_path};
@@ -27,6 +27,8 @@ pub(super) struct PlayRun {
     pub(super) context: Arc<PlayContext>,
     pub(super) selection: Selection,
     pub(super) order: Vec<Arc<str>>,
+    /// `None` when the play does not say it.
+    pub(super) gather_facts: Option<bool>,
     /// What the person at the terminal said.
     answers: Arc<Vars>,
     vars: HashMap<Arc<str>, Layers>,
@@ -225,6 +227,16 @@ async fn one(
             })?)
         }
     };
+    let gather_facts = match &play.gather_facts {
+        None => None,
+        Some(lazy) => {
+            let text = evaluate(lazy)?.to_string();
+            let message = || format!("`gather_facts` is yes or no, not `{text}`");
+            Some(yes_or_no(&text).ok_or_else(|| {
+                Stop::from(Diagnostic::error(Code::WRONG_SHAPE, message()).at(&play.span, ""))
+            })?)
+        }
+    };
     let groups = batches(&hosts, &sizes);
     let count = groups.len();
     let mut opened = IndexSet::new();
@@ -271,6 +283,7 @@ async fn one(
                 skip: run.world.settings.skip_tags.clone(),
             },
             order: batch.clone(),
+            gather_facts,
             answers: Arc::clone(&answers),
             vars: HashMap::new(),
             notified: Mutex::default(),

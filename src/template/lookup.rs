@@ -56,6 +56,11 @@ pub struct LookupCall<'c> {
 }
 
 impl LookupCall<'_> {
+    /// Reads files with the passwords of the run.
+    pub fn reader(&self) -> &crate::source::Reader {
+        self.place.templar.reader()
+    }
+
     /// The folders in which files are looked for, nearest first.
     pub fn search_path(&self) -> Vec<std::path::PathBuf> {
         self.place.scope.search_path()

@@ -59,9 +59,11 @@ pub(super) fn locate(call: &LookupCall, folder: &str, name: &str) -> Result<Path
     })
 }
 
-pub(super) fn read(path: &Path) -> Result<String, LookupError> {
-    std::fs::read_to_string(path)
-        .map_err(|problem| LookupError::Text(format!("`{}`: {problem}", path.display())))
+/// The text of a file; a vault is opened.
+pub(super) fn read(call: &LookupCall, path: &Path) -> Result<String, LookupError> {
+    let file = call.reader().read(path);
+    file.map(|file| file.text.clone())
+        .map_err(|problem| LookupError::Text(problem.to_string()))
 }
 
 pub(super) fn file(call: &LookupCall) -> Found {
@@ -69,7 +71,7 @@ pub(super) fn file(call: &LookupCall) -> Found {
     texts(call)?
         .iter()
         .map(|name| {
-            let text = read(&locate(call, "files", name)?)?;
+            let text = read(call, &locate(call, "files", name)?)?;
             let mut text = text.as_str();
             if options.flag("lstrip", false) {
                 text = text.trim_start();
@@ -266,7 +268,10 @@ pub(super) fn template(call: &LookupCall) -> Found {
         .map(|name| {
             let path = locate(call, "templates", name)?;
             let form = form_for(form.clone(), &path, &call.search_path());
-            let file = crate::source::read(&path).map_err(|problem| problem.to_string())?;
+            let file = call
+                .reader()
+                .read(&path)
+                .map_err(|problem| problem.to_string())?;
             Ok(Value::from(call.render(
                 &whole(&file),
                 own.clone(),

@@ -34,7 +34,7 @@ pub(super) fn ini(call: &LookupCall) -> Found {
         } else {
             get("section", "global")
         };
-        let entries = entries(&read(&path)?, is_exact);
+        let entries = entries(&read(call, &path)?, is_exact);
         if !entries.iter().any(|entry| entry.section == section) {
             return Err(format!("No section: '{section}'").into());
         }
@@ -140,7 +140,7 @@ pub(super) fn csvfile(call: &LookupCall) -> Found {
                 .ok_or_else(|| LookupError::Text("`delimiter` is empty".to_owned()))?,
         };
         let (col, keycol) = (number("col", "1")?, number("keycol", "0")?);
-        let text = read(&locate(call, "files", &get("file", "ansible.csv"))?)?;
+        let text = read(call, &locate(call, "files", &get("file", "ansible.csv"))?)?;
         let row = rows(&text, delimiter)
             .into_iter()
             .find(|row| row.get(keycol) == Some(&key));
