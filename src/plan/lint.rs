@@ -105,7 +105,7 @@ impl Linter<'_> {
                 None => self.open(),
             }
         }
-        for section in [&play.pre_tasks, &play.roles, &play.tasks, &play.post_tasks] {
+        for section in play.sections() {
             self.items(section, play);
         }
         for handler in &play.handlers {

@@ -91,16 +91,6 @@ fn strategy(value: &Node) -> Option<Strategy> {
     }
 }
 
-/// Keywords of plays that would be silently wrong if they were left out.
-fn unsupported(word: &str, value: &Node) -> Option<&'static str> {
-    match word {
-        "strategy" if strategy(value).is_none() => Some(
-            "the strategies are `linear` (all hosts finish a task before any starts on the next), `free` and `host_pinned`",
-        ),
-        _ => None,
-    }
-}
-
 pub(super) struct Lowering<'c> {
     pub(super) catalogue: &'c Catalogue,
     pub(super) problems: Diagnostics,
@@ -237,8 +227,12 @@ impl Lowering<'_> {
             // A play's own variables are a level of their own.
             let is_taken = matches!(word, "vars" | "name")
                 || (INHERITED.contains(&word) && own.take(word, value, &mut self.problems));
-            if let Some(what) = unsupported(word, value) {
-                self.error(Code::UNKNOWN_KEYWORD, &key.span, what);
+            if word == "strategy" && strategy(value).is_none() {
+                self.error(
+                    Code::UNKNOWN_KEYWORD,
+                    &key.span,
+                    "the strategies are `linear` (all hosts finish a task before any starts on the next), `free` and `host_pinned`",
+                );
             } else if !is_taken && !PLAY.contains(&word) {
                 let names = PLAY.iter().chain(INHERITED).copied();
                 self.problems.push(

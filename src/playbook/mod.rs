@@ -184,6 +184,35 @@ pub struct Loop {
     pub break_when: Option<Condition>,
 }
 
+impl Play {
+    /// Its sections of tasks, in the order in which they run.
+    pub fn sections(&self) -> [&[Item]; 4] {
+        [&self.pre_tasks, &self.roles, &self.tasks, &self.post_tasks]
+    }
+
+    /// Every task of its sections, those of blocks and roles too; handlers are none.
+    pub fn tasks(&self) -> Vec<&Arc<Task>> {
+        fn collect<'p>(items: &'p [Item], tasks: &mut Vec<&'p Arc<Task>>) {
+            for item in items {
+                match item {
+                    Item::Task(task) => tasks.push(task),
+                    Item::Role(used) => collect(&used.items, tasks),
+                    Item::Block(block) => {
+                        for section in [&block.block, &block.rescue, &block.always] {
+                            collect(section, tasks);
+                        }
+                    }
+                }
+            }
+        }
+        let mut tasks = Vec::new();
+        for section in self.sections() {
+            collect(section, &mut tasks);
+        }
+        tasks
+    }
+}
+
 impl Task {
     /// The text of a `name:` that is no template.
     pub fn plain_name(&self) -> Option<String> {

@@ -170,16 +170,6 @@ fn set_fact(unit: &Unit, arguments: Map<String, Value>) -> Done {
         if name == "cacheable" {
             continue;
         }
-        // Names of facts may be templates.
-        let name = if name.contains("{{") {
-            let template = Lazy::Template(Arc::new(TemplateText::from_text("set_fact", &name)));
-            match unit.templar().evaluate(&template, &unit.scope.share()) {
-                Ok(name) => name.to_string(),
-                Err(problem) => return Done::template(&problem),
-            }
-        } else {
-            name
-        };
         let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_')
             && !name.starts_with(|c: char| c.is_ascii_digit());
         if !is_name || name.is_empty() {

@@ -13,7 +13,6 @@ use serde_json::{Map, Value};
 use super::attempt::Unit;
 use super::play::{PlayRun, Stop};
 use crate::event::EventKind;
-use crate::playbook::{Item, Task};
 use crate::promote::{Gate, StageRecord, judge, unproven};
 use crate::template::Templar;
 use crate::vars::TaskScope;
@@ -89,17 +88,8 @@ impl PlayRun {
 
     /// Every image that the play's tasks apply, on any of its hosts.
     fn images(&self) -> Result<IndexSet<String>, String> {
-        let mut tasks = Vec::new();
-        for section in [
-            &self.play.pre_tasks,
-            &self.play.roles,
-            &self.play.tasks,
-            &self.play.post_tasks,
-        ] {
-            collect(section, &mut tasks);
-        }
         let mut images = IndexSet::new();
-        for task in tasks.iter().filter(|task| {
+        for task in self.play.tasks().into_iter().filter(|task| {
             task.kind
                 .info()
                 .is_some_and(|info| info.touches.cluster || info.touches.nodes)
@@ -135,20 +125,6 @@ impl PlayRun {
             }
         }
         Ok(images)
-    }
-}
-
-fn collect(items: &[Item], tasks: &mut Vec<Arc<Task>>) {
-    for item in items {
-        match item {
-            Item::Task(task) => tasks.push(Arc::clone(task)),
-            Item::Role(used) => collect(&used.items, tasks),
-            Item::Block(block) => {
-                for section in [&block.block, &block.rescue, &block.always] {
-                    collect(section, tasks);
-                }
-            }
-        }
     }
 }
 

@@ -182,6 +182,20 @@ impl Run {
         }
     }
 
+    /// One line from the person at the terminal; an interrupt ends the wait.
+    async fn answer(&self, hidden: bool) -> Result<String, String> {
+        let person = Arc::clone(&self.person);
+        let asked = tokio::task::spawn_blocking(move || person.ask(hidden));
+        tokio::select! {
+            answer = asked => match answer {
+                Ok(Ok(line)) => Ok(line),
+                Ok(Err(problem)) => Err(format!("nobody answered: {problem}")),
+                Err(problem) => Err(problem.to_string()),
+            },
+            () = self.cancel.cancelled() => Err("the run was interrupted while it waited for an answer".to_owned()),
+        }
+    }
+
     fn next_task(&self) -> u64 {
         self.tasks.fetch_add(1, Ordering::Relaxed) + 1
     }

@@ -46,7 +46,7 @@ pub(super) async fn run(unit: &Unit, arguments: &Map<String, Value>) -> Done {
             let prompt = prompt.unwrap_or_else(|| hint.to_owned());
             let hidden = if echo { "" } else { " (output is hidden)" };
             asks(format!("[{name}]\n{prompt}{hidden}:"));
-            match unit.answer(!echo).await {
+            match unit.run.answer(!echo).await {
                 Ok(line) => answer = line,
                 Err(message) => return Done::failed(message),
             }

@@ -68,17 +68,10 @@ async fn line(run: &Arc<Run>, prompt: &Prompt, text: String) -> Result<String, D
         host: String::new(),
         text,
     });
-    let (person, hidden) = (Arc::clone(&run.person), prompt.private);
-    let asked = tokio::task::spawn_blocking(move || person.ask(hidden));
-    let answer = tokio::select! {
-        answer = asked => answer.map_err(|problem| problem.to_string())
-            .and_then(|answer| answer.map_err(|problem| problem.to_string())),
-        () = run.cancel.cancelled() => Err("the run was interrupted".to_owned()),
-    };
-    answer.map_err(|problem| {
+    run.answer(prompt.private).await.map_err(|problem| {
         Diagnostic::error(
             Code::COMMAND_LINE,
-            format!("nobody answered for `{}`: {problem}", prompt.name),
+            format!("`vars_prompt` of `{}`: {problem}", prompt.name),
         )
         .help(format!("give it with `-e {}=...`", prompt.name))
     })

@@ -36,12 +36,7 @@ impl PlayRun {
             host: host.to_string(),
             text: format!("Perform task: TASK: {} (N)o/(y)es/(c)ontinue:", task.name),
         });
-        let person = Arc::clone(&run.person);
-        let asked = tokio::task::spawn_blocking(move || person.ask(false));
-        let answer = tokio::select! {
-            answer = asked => answer.ok().and_then(Result::ok).unwrap_or_default(),
-            () = run.cancel.cancelled() => return false,
-        };
+        let answer = run.answer(false).await.unwrap_or_default();
         match answer.trim().to_lowercase().as_str() {
             "y" | "yes" => true,
             "c" | "continue" => {

@@ -467,20 +467,6 @@ impl Unit {
         }
     }
 
-    /// One line from the person at the terminal; an interrupt ends the wait.
-    pub(super) async fn answer(&self, hidden: bool) -> Result<String, String> {
-        let person = Arc::clone(&self.run.person);
-        let asked = tokio::task::spawn_blocking(move || person.ask(hidden));
-        tokio::select! {
-            answer = asked => match answer {
-                Ok(Ok(line)) => Ok(line),
-                Ok(Err(problem)) => Err(format!("nobody answered: {problem}")),
-                Err(problem) => Err(problem.to_string()),
-            },
-            () = self.run.cancel.cancelled() => Err("the run was interrupted while it waited for an answer".to_owned()),
-        }
-    }
-
     /// A result as it may be shown.
     fn told(&self, done: &Done) -> Map<String, Value> {
         let no_log = self.flag(self.task.keywords.no_log.as_ref());

@@ -2,11 +2,12 @@
 //! ansible-playbook's form; nothing runs.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::cli::args::RunArgs;
 use crate::cli::printer;
 use crate::plan::Selection;
-use crate::playbook::{Item, Play, Playbook, Task};
+use crate::playbook::{Play, Playbook, Task};
 use crate::template::Lazy;
 use crate::vars::World;
 
@@ -21,10 +22,7 @@ pub(in crate::cli) fn show(playbooks: &[Playbook], world: &World, args: &RunArgs
             continue;
         }
         for (at, play) in playbook.plays.iter().enumerate() {
-            let mut tasks = Vec::new();
-            for section in [&play.pre_tasks, &play.roles, &play.tasks, &play.post_tasks] {
-                collect(section, &mut tasks);
-            }
+            let mut tasks = play.tasks();
             // Tags are listed so that one can choose among them: all of them.
             if !args.list_tags {
                 tasks.retain(|task| selection.selects(&task.keywords.tags));
@@ -34,7 +32,7 @@ pub(in crate::cli) fn show(playbooks: &[Playbook], world: &World, args: &RunArgs
     }
 }
 
-fn one(number: usize, play: &Play, tasks: &[&Task], world: &World, args: &RunArgs) {
+fn one(number: usize, play: &Play, tasks: &[&Arc<Task>], world: &World, args: &RunArgs) {
     let pattern = written(&play.hosts);
     let name = play.name.as_ref().map_or_else(|| pattern.clone(), written);
     printer::out(&format!(
@@ -84,19 +82,5 @@ fn written(lazy: &Lazy) -> String {
         Lazy::Data(value) => value.to_string(),
         Lazy::Template(text) => text.text.to_string(),
         _ => String::new(),
-    }
-}
-
-fn collect<'p>(items: &'p [Item], tasks: &mut Vec<&'p Task>) {
-    for item in items {
-        match item {
-            Item::Task(task) => tasks.push(task),
-            Item::Role(used) => collect(&used.items, tasks),
-            Item::Block(block) => {
-                for section in [&block.block, &block.rescue, &block.always] {
-                    collect(section, tasks);
-                }
-            }
-        }
     }
 }
