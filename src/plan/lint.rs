@@ -362,7 +362,6 @@ impl Linter<'_> {
                 Render::Never => false,
             };
             if let (true, Ok(source)) = (is_template, self.catalogue.reader.read(&path)) {
-                self.facts.is_open |= source.text.starts_with("$ANSIBLE_VAULT;");
                 let text = TemplateText {
                     text: Arc::from(source.text.as_str()),
                     span: Span::new(&source, 0, source.text.len()),
