@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
+# Settings of who runs this are not those of the tests.
+export ANSIBLE_CONFIG := /dev/null
 
 .PHONY: help test deps fmt clippy unit doc main-job bench
 
@@ -25,8 +27,9 @@ unit: ## unit and integration tests
 doc: ## tests in documentation
 	$(CARGO) test --workspace --locked --doc
 
-bench: ## times of whole commands, release build
+bench: ## times of whole commands, and beside ansible-core 2.19 (installed into target/), release build
 	$(CARGO) bench --locked --bench whole
+	ANSIBLE_PLAYBOOK="$$(.ci/install-ansible)" $(CARGO) bench --locked --bench beside
 
 main-job: ## the main job on the embedded lab, release build
 	$(CARGO) run --release --locked -- run playbooks/promote.yml

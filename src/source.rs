@@ -18,6 +18,16 @@ pub struct SourceFile {
     pub text: String,
     /// It was encrypted: its lines are never shown.
     pub is_secret: bool,
+    pub duplicate_keys: DuplicateKeys,
+}
+
+/// What a key that stands twice in a mapping is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DuplicateKeys {
+    #[default]
+    Warn,
+    Error,
+    Ignore,
 }
 
 impl fmt::Debug for SourceFile {
@@ -33,6 +43,7 @@ impl SourceFile {
             path: name.into(),
             text: text.into(),
             is_secret: false,
+            duplicate_keys: DuplicateKeys::default(),
         })
     }
 
@@ -131,22 +142,25 @@ pub fn read(path: &Path) -> Result<Arc<SourceFile>, SourceError> {
 pub struct Reader {
     keyring: Arc<Keyring>,
     secrets: Arc<Secrets>,
+    duplicate_keys: DuplicateKeys,
 }
 
 /// Shorter lines of a file are words like `done`: hiding them would hide nothing and break all text.
 const SHORTEST_LINE: usize = 8;
 
 impl Reader {
-    pub fn new(keyring: Keyring, secrets: Arc<Secrets>) -> Self {
+    pub fn new(keyring: Keyring, secrets: Arc<Secrets>, duplicate_keys: DuplicateKeys) -> Self {
         Self {
             keyring: Arc::new(keyring),
             secrets,
+            duplicate_keys,
         }
     }
 
     /// As [`read`], and opens a vault.
     pub fn read(&self, path: &Path) -> Result<Arc<SourceFile>, SourceError> {
         let mut file = read_text(path)?;
+        file.duplicate_keys = self.duplicate_keys;
         if is_vault(file.text.as_bytes()) {
             file.text =
                 self.keyring
@@ -204,5 +218,6 @@ fn read_text(path: &Path) -> Result<SourceFile, SourceError> {
         path: shown,
         text,
         is_secret: false,
+        duplicate_keys: DuplicateKeys::default(),
     })
 }

@@ -212,8 +212,8 @@ fn convert(
     }
 }
 
-/// Ansible's booleans in text.
-fn boolean(text: &str) -> Option<bool> {
+/// What Ansible takes for a boolean (`module_utils/parsing/convert_bool.py`); `None` for anything else.
+pub fn boolean(text: &str) -> Option<bool> {
     match text.trim().to_lowercase().as_str() {
         "yes" | "on" | "1" | "true" | "t" | "y" | "1.0" => Some(true),
         "no" | "off" | "0" | "false" | "f" | "n" | "0.0" => Some(false),

@@ -25,6 +25,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Find the mistakes in playbooks; touches nothing.
     Check(CheckArgs),
+    /// Show the settings, each with the place that it comes from.
+    Config(ConfigArgs),
     /// Show the inventory as layerplay reads it.
     Inventory(InventoryArgs),
     /// Show what a module does, its arguments and examples; without a name, list all.
@@ -63,7 +65,7 @@ pub enum Format {
 #[derive(Debug, Args)]
 pub struct InventoryOptions {
     /// Inventory file, folder, executable, or a comma-separated list of hosts; may be given more than once.
-    #[arg(short, long = "inventory", value_name = "INVENTORY", env = "LAYERPLAY_INVENTORY", value_delimiter = None)]
+    #[arg(short, long = "inventory", visible_alias = "inventory-file", value_name = "INVENTORY", env = "LAYERPLAY_INVENTORY", value_delimiter = None)]
     pub inventory: Vec<String>,
     /// Further pattern that limits the hosts; `@FILE` reads it from a file.
     #[arg(short, long, value_name = "PATTERN")]
@@ -125,6 +127,32 @@ pub struct ReachOptions {
     /// SSH key.
     #[arg(long, visible_alias = "key-file", value_name = "FILE")]
     pub private_key: Option<String>,
+    /// Ask for the password of SSH.
+    #[arg(short = 'k', long)]
+    pub ask_pass: bool,
+    /// File with the password of SSH.
+    #[arg(
+        long,
+        visible_alias = "conn-pass-file",
+        value_name = "FILE",
+        conflicts_with = "ask_pass"
+    )]
+    pub connection_password_file: Option<PathBuf>,
+    /// Seconds that a host may take to answer.
+    #[arg(short = 'T', long, value_name = "SECONDS")]
+    pub timeout: Option<u32>,
+    /// Arguments for `ssh`, for every host that has no `ansible_ssh_common_args`.
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    pub ssh_common_args: Option<String>,
+    /// More arguments for `ssh`, for every host that has no `ansible_ssh_extra_args`.
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    pub ssh_extra_args: Option<String>,
+    /// Taken for ansible-playbook's sake: files go through `ssh` itself.
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true, hide = true)]
+    pub scp_extra_args: Option<String>,
+    /// Taken for ansible-playbook's sake: files go through `ssh` itself.
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true, hide = true)]
+    pub sftp_extra_args: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -150,9 +178,15 @@ pub struct RunArgs {
     /// Show differences of files and fields.
     #[arg(short = 'D', long)]
     pub diff: bool,
-    /// Hosts at once.
-    #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    pub forks: u32,
+    /// Hosts at once; 5 by default.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub forks: Option<u32>,
+    /// Run notified handlers of hosts that failed, too.
+    #[arg(long)]
+    pub force_handlers: bool,
+    /// Forget the facts that earlier runs have kept.
+    #[arg(long)]
+    pub flush_cache: bool,
     /// Show the tasks that would run, and run none.
     #[arg(long)]
     pub list_tasks: bool,
@@ -189,6 +223,13 @@ pub struct CheckArgs {
     pub vault: VaultOptions,
     #[arg(long, value_enum, default_value = "pretty")]
     pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Only those that something sets.
+    #[arg(long)]
+    pub only_changed: bool,
 }
 
 #[derive(Debug, Args)]

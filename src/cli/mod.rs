@@ -5,10 +5,12 @@ pub mod exit;
 mod printer;
 mod prompter;
 mod secrets;
+mod settings;
 
 mod commands {
     pub(super) mod check;
     pub(super) mod completion;
+    pub(super) mod config;
     pub(super) mod doc;
     pub(super) mod init;
     pub(super) mod inventory;
@@ -37,6 +39,7 @@ pub fn run() -> u8 {
     match line.command {
         Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::run(&args),
+        Command::Config(args) => commands::config::run(&args),
         Command::Inventory(args) => commands::inventory::run(&args),
         Command::Doc { module, schema } => commands::doc::run(module.as_deref(), schema),
         Command::Init { dir } => commands::init::run(&dir),

@@ -1,14 +1,15 @@
-//! Passwords of vaults. In: the options and `ANSIBLE_VAULT_*`. Out: a keyring, with files read, executables run and the
+//! Passwords of vaults. In: the options and the settings. Out: a keyring, with files read, executables run and the
 //! person asked.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::args::VaultOptions;
+use super::settings::{Settings, resolve};
 use super::{printer, prompter};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::vault::{DEFAULT_LABEL, Keyring, Password, Secret, is_vault};
+use crate::vault::{Keyring, Password, Secret, is_vault};
 
 /// The exit code by which a client script says that it does not know a vault id.
 const UNKNOWN_ID: i32 = 2;
@@ -24,121 +25,149 @@ pub(in crate::cli) enum Purpose {
     Seal,
 }
 
-/// A setting of Ansible's, as its environment variable.
-fn setting(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
+/// Where passwords come from: the options and the settings.
+pub(in crate::cli) struct Vaults<'s>(pub(in crate::cli) &'s Settings);
 
-fn is_on(name: &str) -> bool {
-    setting(name).is_some_and(|value| {
-        matches!(
-            value.to_lowercase().as_str(),
-            "true" | "yes" | "on" | "1" | "t" | "y"
-        )
-    })
-}
+impl Vaults<'_> {
+    /// The label of secrets that are given without one.
+    fn own_label(&self) -> String {
+        self.0.vault_identity.value.clone()
+    }
 
-/// The label of secrets that are given without one.
-fn own_label() -> String {
-    setting("ANSIBLE_VAULT_IDENTITY").unwrap_or_else(|| DEFAULT_LABEL.to_owned())
-}
+    /// The vault id to encrypt with, when several are given.
+    pub(in crate::cli) fn encrypt_label(&self, option: Option<&str>) -> Option<String> {
+        option
+            .map(ToOwned::to_owned)
+            .or_else(|| self.0.vault_encrypt_identity.value.clone())
+    }
 
-/// The vault id to encrypt with, when several are given.
-pub(in crate::cli) fn encrypt_label(option: Option<&str>) -> Option<String> {
-    option
-        .map(ToOwned::to_owned)
-        .or_else(|| setting("ANSIBLE_VAULT_ENCRYPT_IDENTITY"))
-}
+    /// Vault ids that are always there.
+    pub(in crate::cli) fn listed(&self) -> Vec<String> {
+        self.0.vault_identity_list.value.clone()
+    }
 
-/// Vault ids that are always there.
-pub(in crate::cli) fn listed() -> Vec<String> {
-    setting("ANSIBLE_VAULT_IDENTITY_LIST")
-        .map(|list| {
-            list.split(',')
-                .map(|id| id.trim().to_owned())
-                .filter(|id| !id.is_empty())
-                .collect()
-        })
-        .unwrap_or_default()
-}
+    /// The vault id of a file that is given without one.
+    pub(in crate::cli) fn in_file(&self, file: &str) -> String {
+        format!("{}@{file}", self.own_label())
+    }
 
-/// The vault id of a file that is given without one.
-pub(in crate::cli) fn in_file(file: &str) -> String {
-    format!("{}@{file}", own_label())
-}
+    /// The keyring of a run.
+    pub(in crate::cli) fn keyring(&self, options: &VaultOptions) -> Result<Keyring, Diagnostics> {
+        self.secrets(options, Purpose::Run)
+            .map(|secrets| self.of(secrets))
+    }
 
-/// The keyring of a run.
-pub(in crate::cli) fn keyring(options: &VaultOptions) -> Result<Keyring, Diagnostics> {
-    secrets(options, Purpose::Run).map(of)
-}
+    /// A keyring as the settings want it.
+    pub(in crate::cli) fn of(&self, secrets: Vec<Secret>) -> Keyring {
+        Keyring::new(secrets, self.0.vault_id_match.value)
+    }
 
-/// A keyring as the settings want it.
-pub(in crate::cli) fn of(secrets: Vec<Secret>) -> Keyring {
-    Keyring::new(secrets, is_on("ANSIBLE_VAULT_ID_MATCH"))
-}
+    /// All secrets in their order: the settings' list, `--vault-id`, files, then the question.
+    pub(in crate::cli) fn secrets(
+        &self,
+        options: &VaultOptions,
+        purpose: Purpose,
+    ) -> Result<Vec<Secret>, Diagnostics> {
+        let mut ids = self.listed();
+        ids.extend(options.vault_ids.iter().cloned());
+        let files = options.vault_password_files.iter().cloned().chain(
+            self.0
+                .vault_password_file
+                .iter()
+                .map(|file| file.display().to_string()),
+        );
+        ids.extend(files.map(|file| self.in_file(&file)));
+        let asks = options.ask_vault_pass || self.0.ask_vault_pass.value;
+        self.gather(&ids, asks, purpose)
+    }
 
-/// All secrets in their order: the settings' list, `--vault-id`, files, then the question.
-pub(in crate::cli) fn secrets(
-    options: &VaultOptions,
-    purpose: Purpose,
-) -> Result<Vec<Secret>, Diagnostics> {
-    let mut ids = listed();
-    ids.extend(options.vault_ids.iter().cloned());
-    let files = options
-        .vault_password_files
-        .iter()
-        .cloned()
-        .chain(setting("ANSIBLE_VAULT_PASSWORD_FILE"));
-    ids.extend(files.map(|file| in_file(&file)));
-    let asks = options.ask_vault_pass || is_on("ANSIBLE_ASK_VAULT_PASS");
-    gather(&ids, asks, purpose)
-}
-
-/// The secrets of some vault ids.
-pub(in crate::cli) fn gather(
-    ids: &[String],
-    asks: bool,
-    purpose: Purpose,
-) -> Result<Vec<Secret>, Diagnostics> {
-    let mut secrets: Vec<Secret> = Vec::new();
-    let mut problems = Diagnostics::default();
-    for id in ids {
-        if id.contains(';') {
-            return Err(wrong(format!("`{id}` is no vault id: `;` cannot be in one")).into());
-        }
-        let (given, from) = id
-            .split_once('@')
-            .map_or((None, id.as_str()), |(label, from)| (Some(label), from));
-        let label = given
-            .filter(|label| !label.is_empty())
-            .map_or_else(own_label, ToOwned::to_owned);
-        let password = if matches!(from, "prompt" | "prompt_ask_vault_pass") {
-            Some(question(&format!("Vault password ({label}): "), purpose)?)
-        } else {
-            match from_file(from, given, &secrets) {
-                Ok(password) => Some(password),
-                Err(problem) => {
-                    problems.push(problem);
-                    None
+    /// The secrets of some vault ids.
+    pub(in crate::cli) fn gather(
+        &self,
+        ids: &[String],
+        asks: bool,
+        purpose: Purpose,
+    ) -> Result<Vec<Secret>, Diagnostics> {
+        let mut secrets: Vec<Secret> = Vec::new();
+        let mut problems = Diagnostics::default();
+        for id in ids {
+            if id.contains(';') {
+                return Err(wrong(format!("`{id}` is no vault id: `;` cannot be in one")).into());
+            }
+            let (given, from) = id
+                .split_once('@')
+                .map_or((None, id.as_str()), |(label, from)| (Some(label), from));
+            let label = given
+                .filter(|label| !label.is_empty())
+                .map_or_else(|| self.own_label(), ToOwned::to_owned);
+            let password = if matches!(from, "prompt" | "prompt_ask_vault_pass") {
+                Some(question(&format!("Vault password ({label}): "), purpose)?)
+            } else {
+                match self.from_file(from, given, &secrets) {
+                    Ok(password) => Some(password),
+                    Err(problem) => {
+                        problems.push(problem);
+                        None
+                    }
                 }
+            };
+            secrets.extend(password.map(|password| Secret { label, password }));
+        }
+        if asks || (ids.is_empty() && purpose != Purpose::Run) {
+            secrets.push(Secret {
+                label: self.own_label(),
+                password: question("Vault password: ", purpose)?,
+            });
+        }
+        if secrets.is_empty() && !problems.is_empty() {
+            return Err(problems);
+        }
+        // As long as another secret is there, a missing one may not matter.
+        for problem in problems.0 {
+            printer::err(&format!("warning: {}", problem.message));
+        }
+        Ok(secrets)
+    }
+
+    /// The password in a file, or that an executable prints.
+    fn from_file(
+        &self,
+        name: &str,
+        label: Option<&str>,
+        known: &[Secret],
+    ) -> Result<Password, Diagnostic> {
+        let path = resolve(name, &std::env::current_dir().unwrap_or_default());
+        let shown = path.display();
+        let fail = |what: String| wrong(format!("the vault password file `{shown}` {what}"));
+        let meta = std::fs::metadata(&path)
+            .map_err(|problem| fail(format!("cannot be read: {problem}")))?;
+        if meta.is_dir() {
+            return Err(fail("is a folder".to_owned()));
+        }
+        let bytes = if meta.permissions().mode() & 0o111 != 0 {
+            printed(&path, label).map_err(fail)?
+        } else {
+            let bytes = std::fs::read(&path)
+                .map_err(|problem| fail(format!("cannot be read: {problem}")))?;
+            // A password may itself be encrypted with a secret that was given before.
+            let text = bytes.trim_ascii();
+            if is_vault(text) {
+                let text = String::from_utf8_lossy(text);
+                let opened = self
+                    .of(known.to_vec())
+                    .open(&text)
+                    .map_err(|problem| fail(format!("cannot be opened: {problem}")))?;
+                opened.bytes.clone()
+            } else {
+                text.to_vec()
             }
         };
-        secrets.extend(password.map(|password| Secret { label, password }));
+        let password = strip_ends(&bytes);
+        if password.is_empty() {
+            return Err(fail("gives an empty password".to_owned()));
+        }
+        Ok(Password::new(password.to_vec()))
     }
-    if asks || (ids.is_empty() && purpose != Purpose::Run) {
-        secrets.push(Secret {
-            label: own_label(),
-            password: question("Vault password: ", purpose)?,
-        });
-    }
-    if secrets.is_empty() && !problems.is_empty() {
-        return Err(problems);
-    }
-    // As long as another secret is there, a missing one may not matter.
-    for problem in problems.0 {
-        printer::err(&format!("warning: {}", problem.message));
-    }
-    Ok(secrets)
 }
 
 fn wrong(message: String) -> Diagnostic {
@@ -171,48 +200,6 @@ fn question(text: &str, purpose: Purpose) -> Result<Password, Diagnostics> {
         return Err(wrong("the vault password is empty".to_owned()).into());
     }
     Ok(Password::new(password.into_bytes()))
-}
-
-fn expand_home(text: &str) -> PathBuf {
-    match (text.strip_prefix("~/"), std::env::var_os("HOME")) {
-        (Some(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => PathBuf::from(text),
-    }
-}
-
-/// The password in a file, or that an executable prints.
-fn from_file(name: &str, label: Option<&str>, known: &[Secret]) -> Result<Password, Diagnostic> {
-    let path = expand_home(name);
-    let path = std::path::absolute(&path).unwrap_or(path);
-    let shown = path.display();
-    let fail = |what: String| wrong(format!("the vault password file `{shown}` {what}"));
-    let meta =
-        std::fs::metadata(&path).map_err(|problem| fail(format!("cannot be read: {problem}")))?;
-    if meta.is_dir() {
-        return Err(fail("is a folder".to_owned()));
-    }
-    let bytes = if meta.permissions().mode() & 0o111 != 0 {
-        printed(&path, label).map_err(fail)?
-    } else {
-        let bytes =
-            std::fs::read(&path).map_err(|problem| fail(format!("cannot be read: {problem}")))?;
-        // A password may itself be encrypted with a secret that was given before.
-        let text = bytes.trim_ascii();
-        if is_vault(text) {
-            let text = String::from_utf8_lossy(text);
-            let opened = of(known.to_vec())
-                .open(&text)
-                .map_err(|problem| fail(format!("cannot be opened: {problem}")))?;
-            opened.bytes.clone()
-        } else {
-            text.to_vec()
-        }
-    };
-    let password = strip_ends(&bytes);
-    if password.is_empty() {
-        return Err(fail("gives an empty password".to_owned()));
-    }
-    Ok(Password::new(password.to_vec()))
 }
 
 /// Without newlines on both ends, as Ansible takes them off.

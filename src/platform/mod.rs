@@ -5,5 +5,6 @@ mod connect;
 mod local;
 mod privilege;
 mod ssh;
+mod ssh_master;
 
 pub use connect::Adapters;

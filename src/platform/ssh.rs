@@ -3,178 +3,26 @@
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use indexmap::IndexMap;
 use layerplay_modules::command::missing_program;
 use layerplay_modules::platform::{CommandOutput, CommandSpec, Shell, ShellOpener};
 use layerplay_modules::{ErrorKind, ModuleError};
-use openssh::{KnownHosts, Session, SessionBuilder, Stdio};
+use openssh::{Session, Stdio};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use super::privilege;
+use super::ssh_master::Target;
 use crate::run::Become;
-
-/// How long a machine may take to answer (Ansible's default).
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What tells one connection from another.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    address: String,
-    user: Option<String>,
-    port: Option<u16>,
-    key: Option<String>,
-    arguments: Vec<String>,
-    checks_host_key: bool,
-}
 
 /// The connections of a run.
 #[derive(Default)]
 pub(super) struct Connections {
-    open: Mutex<HashMap<Key, Arc<OnceCell<Arc<Session>>>>>,
-}
-
-fn text(variables: &IndexMap<String, Value>, name: &str) -> Option<String> {
-    match variables.get(name)? {
-        Value::Null => None,
-        Value::String(text) if text.is_empty() => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    }
-}
-
-impl Key {
-    fn new(address: &str, variables: &IndexMap<String, Value>) -> Result<Self, ModuleError> {
-        if text(variables, "ansible_password").is_some() {
-            return Err(ModuleError::new(
-                ErrorKind::Argument,
-                "`ansible_password` cannot be used: SSH is spoken with keys",
-            )
-            .hint("name a key with `ansible_ssh_private_key_file`, or load one into `ssh-agent`"));
-        }
-        let port = text(variables, "ansible_port")
-            .map(|port| {
-                port.parse().map_err(|_| {
-                    ModuleError::argument(
-                        "ansible_port",
-                        format!("`ansible_port: {port}` is no port"),
-                    )
-                })
-            })
-            .transpose()?;
-        let mut arguments = Vec::new();
-        for name in ["ansible_ssh_common_args", "ansible_ssh_extra_args"] {
-            let given = text(variables, name).unwrap_or_default();
-            arguments.extend(shlex::split(&given).ok_or_else(|| {
-                ModuleError::argument(
-                    name,
-                    format!("`{name}`: a quote is opened and never closed"),
-                )
-            })?);
-        }
-        let setting = text(variables, "ansible_host_key_checking")
-            .or_else(|| std::env::var("ANSIBLE_HOST_KEY_CHECKING").ok());
-        let is_off =
-            |text: &String| matches!(text.to_lowercase().as_str(), "false" | "no" | "0" | "off");
-        Ok(Self {
-            address: address.to_owned(),
-            user: text(variables, "ansible_user"),
-            port,
-            key: text(variables, "ansible_ssh_private_key_file"),
-            arguments,
-            checks_host_key: !setting.as_ref().is_some_and(is_off),
-        })
-    }
-
-    async fn connect(&self) -> Result<Session, ModuleError> {
-        let mut builder = SessionBuilder::default();
-        builder.connect_timeout(TIMEOUT);
-        builder.known_hosts_check(if self.checks_host_key {
-            KnownHosts::Strict
-        } else {
-            KnownHosts::Accept
-        });
-        if let Some(user) = &self.user {
-            builder.user(user.clone());
-        }
-        if let Some(port) = self.port {
-            builder.port(port);
-        }
-        if let Some(key) = &self.key {
-            let home = std::env::var("HOME").unwrap_or_default();
-            builder.keyfile(
-                key.strip_prefix("~/")
-                    .map_or_else(|| key.clone(), |rest| format!("{home}/{rest}")),
-            );
-        }
-        let mut words = self.arguments.iter();
-        while let Some(word) = words.next() {
-            // Only options in `ssh_config` form can be handed over: they are what inventories use these variables for.
-            let option = word.strip_prefix("-o").map(|rest| {
-                if rest.is_empty() {
-                    words.next().cloned().unwrap_or_default()
-                } else {
-                    rest.to_owned()
-                }
-            });
-            match option.as_deref().and_then(|option| option.split_once('=')) {
-                Some(("UserKnownHostsFile", file)) => {
-                    builder.user_known_hosts_file(file);
-                }
-                Some(("ProxyJump", _)) | None if word == "-J" || option.is_some() => {
-                    let host = option
-                        .as_deref()
-                        .and_then(|option| option.split_once('='))
-                        .map_or_else(
-                            || words.next().cloned().unwrap_or_default(),
-                            |(_, host)| host.to_owned(),
-                        );
-                    builder.jump_hosts([host]);
-                }
-                Some(("StrictHostKeyChecking", "no" | "off")) => {
-                    builder.known_hosts_check(KnownHosts::Accept);
-                }
-                _ => {
-                    return Err(ModuleError::new(
-                        ErrorKind::Argument,
-                        format!(
-                            "`{word}` in the SSH arguments of `{}` is not supported",
-                            self.address
-                        ),
-                    )
-                    .hint("put it into `~/.ssh/config`, which is used as it is"));
-                }
-            }
-        }
-        builder.connect_mux(&self.address).await.map_err(|problem| {
-            let mut said = problem.to_string();
-            let mut source = std::error::Error::source(&problem);
-            while let Some(inner) = source {
-                let inner_text = inner.to_string();
-                if !said.contains(&inner_text) {
-                    said = format!("{said}: {inner_text}");
-                }
-                source = inner.source();
-            }
-            ModuleError::new(
-                ErrorKind::Unreachable,
-                format!(
-                    "failed to connect to `{}` via ssh: {}",
-                    self.address,
-                    said.trim()
-                ),
-            )
-            .hint(format!(
-                "try `ssh {}` by hand: key, user, port, and the host's key in `known_hosts`",
-                self.address
-            ))
-        })
-    }
+    open: Mutex<HashMap<Target, Arc<OnceCell<Arc<Session>>>>>,
 }
 
 impl Connections {
@@ -186,7 +34,7 @@ impl Connections {
         environment: IndexMap<String, String>,
         cancel: &CancellationToken,
     ) -> Result<Arc<dyn Shell>, ModuleError> {
-        let key = Key::new(address, variables)?;
+        let key = Target::new(address, variables)?;
         let cell = {
             let mut open = self.open.lock().await;
             Arc::clone(open.entry(key.clone()).or_default())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use layerplay_modules::contract::{DynModule, ModuleInfo};
 
-use super::{Builtin, YamlModule};
+use super::{Builtin, Keywords, Strategy, YamlModule};
 use crate::diagnostic::nearest::nearest;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{self, Reader, SourceFile};
@@ -77,6 +77,17 @@ pub struct Catalogue {
     passed_over: HashMap<String, PathBuf>,
     /// Reads the files that playbooks name.
     pub reader: Reader,
+    pub defaults: Defaults,
+}
+
+/// What holds where a play does not say it.
+#[derive(Clone, Default)]
+pub struct Defaults {
+    /// Where roles are looked for, besides the playbook's own folders.
+    pub roles_path: Vec<PathBuf>,
+    pub strategy: Strategy,
+    pub force_handlers: bool,
+    pub keywords: Keywords,
 }
 
 impl Catalogue {

@@ -254,14 +254,7 @@ pub(super) fn vars(node: &Node, problems: &mut Diagnostics) -> Option<Vars> {
     Some(vars)
 }
 
-/// What Ansible takes for a boolean (`module_utils/parsing/convert_bool.py`); `None` for anything else.
-pub fn yes_or_no(text: &str) -> Option<bool> {
-    match text.trim().to_lowercase().as_str() {
-        "y" | "yes" | "on" | "1" | "true" | "t" | "1.0" => Some(true),
-        "n" | "no" | "off" | "0" | "false" | "f" | "0.0" => Some(false),
-        _ => None,
-    }
-}
+pub use layerplay_modules::core::arguments::boolean as yes_or_no;
 
 /// Letters, digits and `_`, no digit first (Python's identifiers, as far as templates read them).
 pub(super) fn is_name(text: &str) -> bool {

@@ -50,7 +50,7 @@ const DEEPEST: usize = 32;
 pub fn lower(file: &Arc<SourceFile>, catalogue: &Catalogue) -> (Playbook, Diagnostics) {
     let base = file.path.parent().map(Path::to_owned).unwrap_or_default();
     let mut lowering = Lowering::new(catalogue, &base);
-    let plays = lowering.playbook(file, &Keywords::default());
+    let plays = lowering.playbook(file, &catalogue.defaults.keywords);
     let playbook = Playbook {
         file: Arc::clone(file),
         plays,
@@ -83,12 +83,7 @@ pub fn lower_included(
 }
 
 fn strategy(value: &Node) -> Option<Strategy> {
-    let text = value.as_str().unwrap_or_default();
-    match text.strip_prefix("ansible.builtin.").unwrap_or(text) {
-        "linear" => Some(Strategy::Linear),
-        "free" | "host_pinned" => Some(Strategy::Free),
-        _ => None,
-    }
+    Strategy::of(value.as_str().unwrap_or_default())
 }
 
 pub(super) struct Lowering<'c> {
@@ -318,13 +313,14 @@ impl Lowering<'_> {
                 .map(|(key, node)| (Arc::from(key), Lazy::from_node(node)))
                 .collect(),
             max_fail_percentage: mapping.get("max_fail_percentage").map(Lazy::from_node),
-            force_handlers: flag("force_handlers").unwrap_or(false),
+            force_handlers: flag("force_handlers")
+                .unwrap_or(self.catalogue.defaults.force_handlers),
             stage: mapping.get("stage").and_then(|node| self.stage(node)),
             keywords,
             strategy: mapping
                 .get("strategy")
                 .and_then(strategy)
-                .unwrap_or_default(),
+                .unwrap_or(self.catalogue.defaults.strategy),
             prompts,
             pre_tasks,
             roles,

@@ -31,7 +31,7 @@ use crate::template::{Condition, Lazy};
 
 pub use action::{Arguments, parse_words};
 pub use builtin::Builtin;
-pub use catalogue::{Catalogue, Kind};
+pub use catalogue::{Catalogue, Defaults, Kind};
 pub use keywords::{Keywords, yes_or_no};
 pub use lower::{lower, lower_included, lower_tasks};
 pub use module::{OptionSpec, OptionType, YamlModule};
@@ -91,6 +91,17 @@ pub enum Strategy {
     Linear,
     /// Each goes on by itself.
     Free,
+}
+
+impl Strategy {
+    /// By the name that playbooks and settings use.
+    pub fn of(name: &str) -> Option<Self> {
+        match name.strip_prefix("ansible.builtin.").unwrap_or(name) {
+            "linear" => Some(Self::Linear),
+            "free" | "host_pinned" => Some(Self::Free),
+            _ => None,
+        }
+    }
 }
 
 /// A variable that a person is asked for.

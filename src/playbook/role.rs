@@ -57,11 +57,10 @@ pub(super) struct Given {
     pub(super) key: String,
 }
 
-/// Where roles are looked for, first to last, from the play's folder and the folder of the role around.
-fn search(play: &Path, around: Option<&Role>) -> Vec<PathBuf> {
+/// Where roles are looked for, first to last: from the play's folder, the settings, and the folder of the role around.
+fn search(play: &Path, configured: &[PathBuf], around: Option<&Role>) -> Vec<PathBuf> {
     let mut dirs = vec![play.join("roles")];
-    let configured = std::env::var_os("ANSIBLE_ROLES_PATH");
-    dirs.extend(configured.iter().flat_map(std::env::split_paths));
+    dirs.extend_from_slice(configured);
     dirs.extend(around.and_then(|role| role.dir.parent().map(Path::to_owned)));
     dirs.push(play.to_owned());
     dirs
@@ -185,7 +184,11 @@ impl Lowering<'_> {
             );
             return None;
         }
-        let dirs = search(&self.base, around.as_deref());
+        let dirs = search(
+            &self.base,
+            &self.catalogue.defaults.roles_path,
+            around.as_deref(),
+        );
         let direct = Path::new(&wish.name);
         let found = if direct.is_absolute() {
             direct.is_dir().then(|| direct.to_owned())

@@ -2,24 +2,25 @@
 
 use serde_json::{Map, Value};
 
-use super::{Output, recap};
+use super::{Output, ResultFormat, Shown, recap};
 use crate::event::{Event, EventKind, Sink, Status, TaskRef, TaskResult};
 
 /// `--format ansible`.
 pub struct Ansible {
     output: Output,
-    verbosity: u8,
-    show_diff: bool,
+    shown: Shown,
+    /// What follows each banner in check mode.
+    marker: &'static str,
     /// The banner on screen, so that it is printed once, before the first line that belongs to it.
     banner: Option<u64>,
 }
 
 impl Ansible {
-    pub fn new(output: Output, verbosity: u8, show_diff: bool) -> Self {
+    pub fn new(output: Output, shown: Shown) -> Self {
         Self {
             output,
-            verbosity,
-            show_diff,
+            shown,
+            marker: "",
             banner: None,
         }
     }
@@ -38,15 +39,23 @@ impl Ansible {
             } else {
                 "TASK"
             };
-            self.headline(&format!("{word} [{}]", task.name));
+            self.headline(&format!("{word} [{}]{}", task.name, self.marker));
         }
     }
 
     fn result_line(&mut self, task: &TaskRef, result: &TaskResult, of_loop: bool) {
+        let is_hidden = match result.status {
+            Status::Skipped => !self.shown.skipped,
+            Status::Ok => !self.shown.ok,
+            _ => false,
+        };
+        if is_hidden {
+            return;
+        }
         self.task_banner(task);
-        if self.show_diff {
+        if self.shown.diff {
             for diff in &result.diff {
-                if let Some(text) = unified(diff) {
+                if let Some(text) = unified(diff, self.shown.diff_context) {
                     self.output.line(&text);
                 }
             }
@@ -66,13 +75,14 @@ impl Ansible {
             .as_ref()
             .map(|item| format!(" => (item={item})"))
             .unwrap_or_default();
-        let shown = (result.verbose_always || self.verbosity > 0)
+        let shown = (result.verbose_always || self.shown.verbosity > 0)
             && !of_loop
             && !super::is_gathering(&task.action);
+        let format = self.shown.results;
         let body = |separator: &str| {
             format!(
                 "{separator}{}",
-                dump(&result.result, result.verbose_always, task)
+                dump(&result.result, result.verbose_always, task, format)
             )
         };
         let line = match result.status {
@@ -97,8 +107,16 @@ impl Ansible {
 }
 
 /// One line of JSON, or indented by four for results that exist to be read (`debug`, `assert`).
-fn dump(result: &Map<String, Value>, indented: bool, task: &TaskRef) -> String {
+/// Keys are in alphabetical order, to any depth.
+fn dump(
+    result: &Map<String, Value>,
+    indented: bool,
+    task: &TaskRef,
+    format: ResultFormat,
+) -> String {
     let mut result = result.clone();
+    result.sort_keys();
+    result.values_mut().for_each(Value::sort_all_objects);
     if indented {
         result.retain(|key, _| {
             !matches!(key.as_str(), "failed" | "skipped" | "failed_when_result")
@@ -106,6 +124,9 @@ fn dump(result: &Map<String, Value>, indented: bool, task: &TaskRef) -> String {
         });
         if task.action.ends_with("debug") {
             result.shift_remove("changed");
+        }
+        if format == ResultFormat::Yaml {
+            return yaml(result);
         }
         let mut buffer = Vec::new();
         let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
@@ -115,8 +136,23 @@ fn dump(result: &Map<String, Value>, indented: bool, task: &TaskRef) -> String {
         }
     }
     result.shift_remove("failed");
+    if format == ResultFormat::Yaml {
+        return yaml(result);
+    }
     let text = serde_json::to_string(&result).unwrap_or_default();
     spaced(&text)
+}
+
+/// A block of YAML below the line, with the lists of lines left out that only repeat the text.
+fn yaml(mut result: Map<String, Value>) -> String {
+    for stream in ["stdout", "stderr"] {
+        let lines = format!("{stream}_lines");
+        if result.contains_key(stream) && result.contains_key(&lines) {
+            result.insert(lines, Value::from("<omitted>"));
+        }
+    }
+    let text = serde_yaml::to_string(&result).unwrap_or_default();
+    text.lines().map(|line| format!("\n    {line}")).collect()
 }
 
 /// Python's `json.dumps` puts a space after `,` and `:`; readers grep for that form.
@@ -140,8 +176,11 @@ fn spaced(json: &str) -> String {
     out
 }
 
-/// A unified diff with three lines of context, headed as ansible-playbook does.
-pub(super) fn unified(diff: &layerplay_modules::contract::TextDiff) -> Option<String> {
+/// A unified diff, headed as ansible-playbook does.
+pub(super) fn unified(
+    diff: &layerplay_modules::contract::TextDiff,
+    context: usize,
+) -> Option<String> {
     if diff.before == diff.after {
         return None;
     }
@@ -159,7 +198,7 @@ pub(super) fn unified(diff: &layerplay_modules::contract::TextDiff) -> Option<St
     );
     Some(
         text.unified_diff()
-            .context_radius(3)
+            .context_radius(context)
             .header(&header.0, &header.1)
             .to_string(),
     )
@@ -169,21 +208,31 @@ impl Sink for Ansible {
     fn event(&mut self, event: &Event) {
         match &event.kind {
             EventKind::RunStarted {
-                simulation: Some(text),
-                ..
+                simulation, check, ..
+            } => {
+                if *check && self.shown.check_markers {
+                    self.marker = " [CHECK MODE]";
+                    self.headline("DRY RUN");
+                }
+                if let Some(text) = simulation {
+                    self.output.line(text);
+                }
             }
-            | EventKind::Prompt { text, .. } => self.output.line(text),
+            EventKind::Prompt { text, .. } => self.output.line(text),
             EventKind::Warning { message } => self.output.line(&format!("[WARNING]: {message}")),
             EventKind::PlayStarted { name, .. } => {
                 self.banner = None;
-                self.headline(&format!("PLAY [{name}]"));
+                self.headline(&format!("PLAY [{name}]{}", self.marker));
             }
             EventKind::NoHosts { play } => {
                 self.headline(&format!("PLAY [{play}]"));
                 self.output.line("skipping: no hosts matched");
             }
             EventKind::NoMoreHosts { over_limit: true } => self.headline("NO MORE HOSTS LEFT"),
-            EventKind::TaskStarted { task } => self.task_banner(task),
+            // Where results may be hidden, a banner waits for the first that is not.
+            EventKind::TaskStarted { task } if self.shown.ok && self.shown.skipped => {
+                self.task_banner(task);
+            }
             EventKind::GateOpened {
                 stage,
                 after,

@@ -30,17 +30,66 @@ fn is_gathering(action: &str) -> bool {
 /// the run: nodes may be half-way through a rollout.
 pub struct Output {
     writer: Box<dyn Write + Send>,
+    /// Gets the same lines without colours, each with its time.
+    log: Option<Box<dyn Write + Send>>,
     secrets: Arc<Secrets>,
     closed: bool,
+}
+
+/// How much is shown, and in which form.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    pub verbosity: u8,
+    pub diff: bool,
+    /// Lines around a difference.
+    pub diff_context: usize,
+    /// `ansible` only.
+    pub skipped: bool,
+    /// `ansible` only: hosts that are as they should be.
+    pub ok: bool,
+    /// `ansible` only: banners say `[CHECK MODE]`.
+    pub check_markers: bool,
+    /// `ansible` only.
+    pub results: ResultFormat,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self {
+            verbosity: 0,
+            diff: false,
+            diff_context: 3,
+            skipped: true,
+            ok: true,
+            check_markers: false,
+            results: ResultFormat::Json,
+        }
+    }
+}
+
+/// How results are written out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ResultFormat {
+    #[default]
+    Json,
+    Yaml,
 }
 
 impl Output {
     pub fn new(writer: Box<dyn Write + Send>, secrets: Arc<Secrets>) -> Self {
         Self {
             writer,
+            log: None,
             secrets,
             closed: false,
         }
+    }
+
+    /// Also into a log.
+    #[must_use]
+    pub fn with_log(mut self, log: Box<dyn Write + Send>) -> Self {
+        self.log = Some(log);
+        self
     }
 
     /// Writes a value as one line of JSON.
@@ -60,6 +109,18 @@ impl Output {
     }
 
     fn raw(&mut self, text: &str) {
+        if let Some(log) = &mut self.log {
+            let time = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S");
+            let process = std::process::id();
+            let lines = text.lines().filter(|line| !line.is_empty());
+            let written = lines
+                .map(|line| writeln!(log, "{time} p={process} n=layerplay | {line}"))
+                .collect::<std::io::Result<()>>();
+            // A disk that is full ends the log, not the run.
+            if written.and_then(|()| log.flush()).is_err() {
+                self.log = None;
+            }
+        }
         if self.closed {
             return;
         }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::ansible::unified;
 use super::live::{Key, Live};
-use super::{Output, recap, stall};
+use super::{Output, Shown, recap, stall};
 use crate::event::{Event, EventKind, Sink, Status, TaskRef, TaskResult};
 
 /// Without a terminal, a wait that changes nothing still says so once in this time.
@@ -20,21 +20,19 @@ pub struct Pretty {
     live: Option<Live>,
     /// The last status of each host, and when it was printed.
     statuses: BTreeMap<Key, (String, Instant)>,
-    verbosity: u8,
-    show_diff: bool,
+    shown: Shown,
     banner: Option<u64>,
     failures: Vec<String>,
 }
 
 impl Pretty {
     /// `live` when standard error is a terminal.
-    pub fn new(output: Output, live: bool, verbosity: u8, show_diff: bool) -> Self {
+    pub fn new(output: Output, live: bool, shown: Shown) -> Self {
         Self {
             output,
             live: live.then(Live::default),
             statuses: BTreeMap::new(),
-            verbosity,
-            show_diff,
+            shown,
             banner: None,
             failures: Vec::new(),
         }
@@ -94,7 +92,7 @@ impl Pretty {
     }
 
     fn result(&mut self, task: &TaskRef, result: &TaskResult) {
-        if result.status == Status::Skipped && self.verbosity == 0 {
+        if result.status == Status::Skipped && self.shown.verbosity == 0 {
             return;
         }
         self.banner(task);
@@ -135,13 +133,15 @@ impl Pretty {
                 .or_else(|| own_value(&result.result))
         {
             self.line(&indent(&plain(message), 6));
-        } else if self.verbosity > 0
+        } else if self.shown.verbosity > 0
             && (!super::is_gathering(&task.action) || result.status == Status::Failed)
         {
             self.line(&indent(&plain(&Value::Object(result.result.clone())), 6));
         }
-        if self.show_diff {
-            for text in result.diff.iter().filter_map(unified) {
+        if self.shown.diff {
+            let context = self.shown.diff_context;
+            let texts = result.diff.iter().filter_map(|diff| unified(diff, context));
+            for text in texts {
                 self.line(&indent(&text, 6));
             }
             for change in &result.changes {
@@ -311,7 +311,7 @@ impl Sink for Pretty {
             }
             EventKind::Included {
                 task, file, hosts, ..
-            } if self.verbosity > 0 => {
+            } if self.shown.verbosity > 0 => {
                 self.banner(task);
                 self.line(&format!("    included {file} for {}", hosts.join(", ")));
             }

@@ -166,6 +166,7 @@ fn lazy(value: &Value) -> Lazy {
 fn set_fact(unit: &Unit, arguments: Map<String, Value>) -> Done {
     let mut facts = Map::new();
     let mut warnings = Vec::new();
+    let is_kept = text(&arguments, "cacheable").is_some_and(|text| yes_or_no(&text) == Some(true));
     for (name, value) in arguments {
         if name == "cacheable" {
             continue;
@@ -197,11 +198,15 @@ fn set_fact(unit: &Unit, arguments: Map<String, Value>) -> Done {
         (Some(other), true) => unit.run.world.host(other),
         _ => Arc::clone(&unit.scope.host),
     };
-    host.add_set(
+    let set = || {
         facts
             .iter()
-            .map(|(name, value)| (Arc::from(name.as_str()), lazy(value))),
-    );
+            .map(|(name, value)| (Arc::from(name.as_str()), lazy(value)))
+    };
+    host.add_set(set());
+    if is_kept {
+        unit.run.keep_facts(&host, set());
+    }
     Done {
         warnings,
         ..Done::ok(json!({"ansible_facts": facts}))

@@ -14,7 +14,7 @@ use super::walk::Here;
 use crate::event::TaskRef;
 use crate::playbook::{Arguments, Item, Kind, Task};
 use crate::template::{FactNames, Lazy};
-use crate::vars::magic_names;
+use crate::vars::{Gathering, magic_names};
 
 /// Names that are no facts: they say how hosts are reached, or where a run is.
 const NO_FACTS: &[&str] = &[
@@ -75,7 +75,8 @@ impl Run {
     /// Plays gather no facts but these, unless they say what to gather.
     #[must_use]
     pub fn reading(mut self, facts: &FactNames) -> Self {
-        self.needed = needed(facts);
+        // What is kept for other runs has to be all.
+        self.needed = needed(facts).filter(|_| !self.world.keeps_facts());
         self
     }
 }
@@ -86,21 +87,29 @@ impl PlayRun {
         if self.gather_facts == Some(false) {
             return hosts;
         }
+        let (known, hosts) = match self.run.world.settings.gathering {
+            // What is known already is not asked again.
+            Gathering::Smart => hosts
+                .into_iter()
+                .partition(|host| self.run.world.host(host).is_gathered()),
+            _ => (Vec::new(), hosts),
+        };
         let task = Arc::new(self.gathering());
         let is_asked = self.gather_facts == Some(true);
-        let (machines, clusters): (Vec<_>, Vec<_>) = hosts
+        let (machines, mut others): (Vec<_>, Vec<_>) = hosts
             .into_iter()
             .partition(|host| is_asked || !self.is_cluster(host, &task));
+        others.extend(known);
         if machines.is_empty() {
-            return clusters;
+            return self.in_order(others.iter());
         }
         let tasks = [Item::Task(task)];
         let walked = self.items(&tasks, machines, Here::default()).await;
         if self.is_fatal() {
-            self.mark_failed(&clusters);
+            self.mark_failed(&others);
             return Vec::new();
         }
-        self.in_order(walked.ok.iter().chain(&clusters))
+        self.in_order(walked.ok.iter().chain(&others))
     }
 
     fn is_cluster(&self, host: &Arc<str>, task: &Arc<Task>) -> bool {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::play::PlayRun;
 use super::walk::Here;
+use crate::event::EventKind;
 use crate::playbook::Task;
 
 impl PlayRun {
@@ -44,6 +45,12 @@ impl PlayRun {
                     .collect(),
                 None => found,
             };
+            if chosen.is_empty() && self.run.world.settings.allows_missing_handlers {
+                self.run.bus.emit(EventKind::Warning {
+                    message: format!("no handler is called `{name}`"),
+                });
+                continue;
+            }
             if chosen.is_empty() {
                 if let Ok(mut missing) = self.missing_handler.lock() {
                     missing.get_or_insert_with(|| name.clone());

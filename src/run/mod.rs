@@ -52,7 +52,8 @@ use tokio_util::sync::CancellationToken;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::event::{self, EventKind};
 use crate::playbook::{Catalogue, Playbook};
-use crate::vars::World;
+use crate::template::Lazy;
+use crate::vars::{HostState, World};
 
 pub use bus::Bus;
 pub use lookup::lookups;
@@ -196,6 +197,15 @@ impl Run {
         }
     }
 
+    /// Sets facts. That they cannot be kept for later runs is no failure of this one.
+    fn keep_facts(&self, host: &HostState, facts: impl IntoIterator<Item = (Arc<str>, Lazy)>) {
+        if let Err(problem) = host.add_facts(facts) {
+            self.bus.emit(EventKind::Warning {
+                message: format!("the facts of {} cannot be kept: {problem}", host.name),
+            });
+        }
+    }
+
     fn next_task(&self) -> u64 {
         self.tasks.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -211,6 +221,16 @@ impl Run {
         if is_unreachable && let Ok(mut unreachable) = self.unreachable.lock() {
             unreachable.insert(Arc::clone(host));
         }
+    }
+
+    /// Hosts that failed or were unreachable, by name.
+    pub fn lost_hosts(&self) -> Vec<Arc<str>> {
+        let lost = self.lost.lock();
+        let mut hosts: Vec<Arc<str>> = lost
+            .map(|lost| lost.iter().cloned().collect())
+            .unwrap_or_default();
+        hosts.sort();
+        hosts
     }
 
     /// `meta: clear_host_errors`.

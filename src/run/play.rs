@@ -18,7 +18,7 @@ use crate::plan::{BatchSize, Selection, batches};
 use crate::playbook::{Item, Play, Playbook, Strategy, Task, yes_or_no};
 use crate::promote::StageRecord;
 use crate::template::Lazy;
-use crate::vars::{Layers, PlayContext, TaskScope, Vars, load_path};
+use crate::vars::{Gathering, Layers, PlayContext, TaskScope, Vars, load_path};
 
 /// One play on one batch.
 pub(super) struct PlayRun {
@@ -228,6 +228,7 @@ async fn one(
         }
     };
     let gather_facts = match &play.gather_facts {
+        None if run.world.settings.gathering == Gathering::Explicit => Some(false),
         None => None,
         Some(lazy) => {
             let text = evaluate(lazy)?.to_string();

@@ -24,13 +24,17 @@ const CONNECTION: &[&str] = &[
     "ansible_become_password",
     "ansible_become_user",
     "ansible_connection",
+    "ansible_control_path_dir",
     "ansible_host",
     "ansible_host_key_checking",
     "ansible_password",
     "ansible_port",
+    "ansible_ssh_args",
     "ansible_ssh_common_args",
     "ansible_ssh_extra_args",
     "ansible_ssh_private_key_file",
+    "ansible_ssh_retries",
+    "ansible_ssh_timeout",
     "ansible_user",
     "context",
     "kubeconfig",
@@ -43,9 +47,11 @@ const CONNECTION: &[&str] = &[
 const OTHER_NAMES: &[(&str, &str)] = &[
     ("ansible_become_password", "ansible_become_pass"),
     ("ansible_host", "ansible_ssh_host"),
+    ("ansible_host_key_checking", "ansible_ssh_host_key_checking"),
     ("ansible_password", "ansible_ssh_pass"),
     ("ansible_port", "ansible_ssh_port"),
     ("ansible_private_key_file", "ansible_ssh_private_key_file"),
+    ("ansible_timeout", "ansible_ssh_timeout"),
     ("ansible_user", "ansible_ssh_user"),
 ];
 
@@ -166,7 +172,11 @@ impl Unit {
                 .map_or("sudo", |name| name.trim_start_matches("ansible.builtin."))
                 .to_owned(),
             user: user.unwrap_or_else(|| "root".to_owned()),
-            flags: said("ansible_become_flags", &keywords.become_flags, None)?,
+            flags: said(
+                "ansible_become_flags",
+                &keywords.become_flags,
+                options.become_flags.as_ref(),
+            )?,
             password,
         }))
     }
@@ -189,16 +199,23 @@ impl Unit {
         let mut variables = self.connection_variables(&reach)?;
         let keywords = &self.task.keywords;
         let options = &world.settings.reach;
-        for (name, keyword, option) in [
-            ("ansible_user", &keywords.remote_user, &options.user),
-            ("ansible_port", &keywords.port, &None),
-            ("ansible_ssh_private_key_file", &None, &options.private_key),
+        for (name, keyword) in [
+            ("ansible_user", &keywords.remote_user),
+            ("ansible_port", &keywords.port),
         ] {
             if !variables.contains_key(name)
-                && let Some(text) = self.text(keyword.as_ref())?.or_else(|| option.clone())
+                && let Some(text) = self.text(keyword.as_ref())?
             {
                 variables.insert(name.to_owned(), Value::String(text));
             }
+        }
+        for (name, value) in &options.variables {
+            if !variables.contains_key(*name) {
+                variables.insert((*name).to_owned(), Value::String(value.clone()));
+            }
+        }
+        if let Some(Value::String(password)) = variables.get("ansible_password") {
+            self.run.secrets.add(password);
         }
         let connection = match variables.get("ansible_connection").and_then(Value::as_str) {
             Some(name) => name.to_owned(),

@@ -451,12 +451,13 @@ impl Unit {
             (Some(other), true) => self.run.world.host(other),
             _ => Arc::clone(&self.scope.host),
         };
-        host.add_facts(facts.iter().map(|(name, value)| {
+        let facts = facts.iter().map(|(name, value)| {
             (
                 Arc::from(name.as_str()),
                 Lazy::Data(super::result::from_json(&value)),
             )
-        }));
+        });
+        self.run.keep_facts(&host, facts);
     }
 
     pub(super) async fn wait(&self, seconds: f64) {

@@ -24,6 +24,7 @@ pub struct Templar {
     compiled: Arc<RwLock<HashMap<Arc<str>, Arc<Compiled>>>>,
     reader: Reader,
     lookups: Option<Arc<dyn Lookups>>,
+    any_condition: bool,
 }
 
 /// An expression, ready to be evaluated, and the names in it.
@@ -39,7 +40,15 @@ impl Templar {
             compiled: Arc::default(),
             reader,
             lookups: None,
+            any_condition: false,
         }
+    }
+
+    /// Conditions may be anything that Python takes for true or false, as before ansible-core 2.19.
+    #[must_use]
+    pub fn with_any_condition(mut self, any: bool) -> Self {
+        self.any_condition = any;
+        self
     }
 
     pub fn reader(&self) -> &Reader {
@@ -55,6 +64,32 @@ impl Templar {
 
     pub(super) fn lookups(&self) -> Option<&Arc<dyn Lookups>> {
         self.lookups.as_ref()
+    }
+
+    /// The 2.19 rule: a condition is a boolean, nothing else.
+    fn truth(&self, value: &Value, text: &TemplateText) -> Result<bool, TemplateError> {
+        if value.kind() == minijinja::value::ValueKind::Bool || self.any_condition {
+            return Ok(value.is_true());
+        }
+        let (kind, help) = match value.kind() {
+            minijinja::value::ValueKind::String => (
+                "text",
+                "write `... | bool` for yes and no in text, or `... | length > 0` for not empty",
+            ),
+            minijinja::value::ValueKind::Number => ("a number", "compare it: `... > 0`"),
+            minijinja::value::ValueKind::None => ("nothing", "write `... is not none`"),
+            minijinja::value::ValueKind::Map => {
+                ("a mapping", "write `... | length > 0` for not empty")
+            }
+            _ => ("a list", "write `... | length > 0` for not empty"),
+        };
+        let message = format!("the condition gave {kind}; conditionals must have a boolean result");
+        Err(TemplateError::new(
+            TemplateErrorKind::NotBoolean,
+            message,
+            Some(text.span.clone()),
+        )
+        .help(help))
     }
 
     /// The items of a `with_NAME` loop.
@@ -133,9 +168,9 @@ impl Templar {
                         offset: None,
                     };
                     let value = self.one(&inner, 0..inner.text.len(), &place, false)?;
-                    return truth(&value, text);
+                    return self.truth(&value, text);
                 }
-                truth(&value, text)
+                self.truth(&value, text)
             }
         }
     }
@@ -373,30 +408,6 @@ fn head(body: &str, bound: &mut Vec<String>) -> usize {
     bound.extend(names.map(ToOwned::to_owned));
     bound.push("loop".to_owned());
     end
-}
-
-/// The 2.19 rule: a condition is a boolean, nothing else.
-fn truth(value: &Value, text: &TemplateText) -> Result<bool, TemplateError> {
-    if value.kind() == minijinja::value::ValueKind::Bool {
-        return Ok(value.is_true());
-    }
-    let (kind, help) = match value.kind() {
-        minijinja::value::ValueKind::String => (
-            "text",
-            "write `... | bool` for yes and no in text, or `... | length > 0` for not empty",
-        ),
-        minijinja::value::ValueKind::Number => ("a number", "compare it: `... > 0`"),
-        minijinja::value::ValueKind::None => ("nothing", "write `... is not none`"),
-        minijinja::value::ValueKind::Map => ("a mapping", "write `... | length > 0` for not empty"),
-        _ => ("a list", "write `... | length > 0` for not empty"),
-    };
-    let message = format!("the condition gave {kind}; conditionals must have a boolean result");
-    Err(TemplateError::new(
-        TemplateErrorKind::NotBoolean,
-        message,
-        Some(text.span.clone()),
-    )
-    .help(help))
 }
 
 pub(super) fn unclosed(problem: &Unclosed, text: &TemplateText) -> TemplateError {

@@ -23,19 +23,39 @@ pub struct Settings {
     pub start_at: Option<String>,
     /// `--step`: each task is asked for.
     pub step: bool,
+    pub gathering: Gathering,
+    /// A notified handler that does not exist is a warning, and no error.
+    pub allows_missing_handlers: bool,
+    /// Facts are `ansible_facts.NAME` alone, and not variables `ansible_NAME`, too.
+    pub hides_facts: bool,
+    /// The `ansible.cfg` or `layerplay.toml` that was read.
+    pub config_file: Option<PathBuf>,
     pub reach: Reach,
 }
 
-/// How hosts are reached where neither a keyword nor a variable says it: the options of the command line.
+/// When plays that do not say it gather facts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Gathering {
+    /// Always.
+    #[default]
+    Implicit,
+    /// Never.
+    Explicit,
+    /// Of hosts that have none yet.
+    Smart,
+}
+
+/// How hosts are reached where neither a keyword nor a variable says it: the options of the command line and settings.
 #[derive(Clone, Default)]
 pub struct Reach {
     pub becomes: bool,
     pub become_user: Option<String>,
     pub become_method: Option<String>,
+    pub become_flags: Option<String>,
     pub become_password: Option<String>,
-    pub user: Option<String>,
     pub connection: Option<String>,
-    pub private_key: Option<String>,
+    /// Names of variables, and what they are where no variable and no keyword says it.
+    pub variables: Vec<(&'static str, String)>,
 }
 
 impl std::fmt::Debug for Reach {
@@ -89,6 +109,7 @@ const NAMES: &[&str] = &[
     "ansible_skip_tags",
     "ansible_limit",
     "ansible_version",
+    "ansible_config_file",
     "ansible_inventory_sources",
     "ansible_facts",
     "ansible_search_path",
@@ -136,6 +157,7 @@ pub(super) fn value(name: &str, scope: &TaskScope) -> Option<Lazy> {
         "ansible_check_mode" => Value::from(settings.check),
         "ansible_diff_mode" => Value::from(settings.diff),
         "ansible_verbosity" => Value::from(settings.verbosity),
+        "ansible_config_file" => text(&settings.config_file.as_ref()?.display()),
         "ansible_forks" => Value::from(settings.forks),
         "ansible_run_tags" if settings.tags.is_empty() => Value::from(vec!["all"]),
         "ansible_run_tags" => Value::from(settings.tags.clone()),

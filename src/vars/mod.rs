@@ -18,6 +18,7 @@
 //!
 //! Source: ansible-core 2.19, `VariableManager.get_vars`.
 
+mod cache;
 mod extra;
 mod files;
 mod magic;
@@ -25,8 +26,9 @@ mod scope;
 mod world;
 
 pub use crate::inventory::Vars;
+pub use cache::FactCache;
 pub use extra::parse as parse_extra;
 pub use files::{DirOptions, load_dir, load_file, load_path};
-pub use magic::{PlayContext, Reach, Settings, is_reserved, names as magic_names};
+pub use magic::{Gathering, PlayContext, Reach, Settings, is_reserved, names as magic_names};
 pub use scope::{Layers, TaskScope};
 pub use world::{HostState, World};

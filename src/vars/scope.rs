@@ -75,6 +75,14 @@ impl TaskScope {
         Arc::new(self.clone())
     }
 
+    /// A fact as a variable.
+    fn fact(&self, name: &str) -> Option<Lazy> {
+        let is_hidden = self.world.settings.hides_facts && name.starts_with("ansible_");
+        (!is_hidden)
+            .then(|| self.host.facts().get(name).cloned())
+            .flatten()
+    }
+
     /// With names of the task's own on top.
     #[must_use]
     pub fn with_local(mut self, vars: Vars) -> Self {
@@ -106,7 +114,7 @@ impl Scope for TaskScope {
             .or_else(|| find(&self.task_vars, name))
             .or_else(|| find(&self.role_vars, name))
             .or_else(|| find(&self.play_vars, name))
-            .or_else(|| self.host.facts().get(name).cloned())
+            .or_else(|| self.fact(name))
             .or_else(|| find(&self.base, name))
             .or_else(|| find(&self.defaults, name))
     }

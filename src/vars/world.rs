@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 use minijinja::Value;
 
 use super::files::Folders;
-use super::{Settings, Vars};
+use super::{FactCache, Settings, Vars};
 use crate::diagnostic::Diagnostics;
 use crate::inventory::{Inventory, PatternError};
 use crate::template::{Lazy, Templar};
@@ -16,6 +16,7 @@ use crate::template::{Lazy, Templar};
 #[derive(Debug, Default)]
 pub struct HostState {
     pub name: Arc<str>,
+    cache: Option<Arc<FactCache>>,
     facts: RwLock<Arc<Vars>>,
     included: RwLock<Arc<Vars>>,
     set: RwLock<Arc<Vars>>,
@@ -47,8 +48,21 @@ impl HostState {
         read(&self.set)
     }
 
-    pub fn add_facts(&self, vars: impl IntoIterator<Item = (Arc<str>, Lazy)>) {
+    /// Sets facts, in the cache too. An error is the cache's: they are set all the same.
+    pub fn add_facts(
+        &self,
+        vars: impl IntoIterator<Item = (Arc<str>, Lazy)>,
+    ) -> std::io::Result<()> {
         merge(&self.facts, vars);
+        match &self.cache {
+            Some(cache) => cache.store(&self.name, &self.facts()),
+            None => Ok(()),
+        }
+    }
+
+    /// True when its facts were gathered, now or in a run whose facts were kept.
+    pub fn is_gathered(&self) -> bool {
+        self.facts().contains_key("module_setup")
     }
 
     pub fn add_included(&self, vars: impl IntoIterator<Item = (Arc<str>, Lazy)>) {
@@ -62,6 +76,9 @@ impl HostState {
     pub fn clear_facts(&self) {
         if let Ok(mut facts) = self.facts.write() {
             *facts = Arc::default();
+        }
+        if let Some(cache) = &self.cache {
+            cache.forget(&self.name);
         }
     }
 }
@@ -82,6 +99,7 @@ pub struct World {
     pub templar: Templar,
     pub extra: Arc<Vars>,
     pub settings: Settings,
+    cache: Option<Arc<FactCache>>,
     folders: Folders,
     known: RwLock<Known>,
 }
@@ -92,6 +110,7 @@ impl World {
             templar,
             extra: Arc::new(extra),
             settings,
+            cache: None,
             folders: Folders::default(),
             known: RwLock::new(Known {
                 inventory,
@@ -100,6 +119,17 @@ impl World {
                 groups: None,
             }),
         }
+    }
+
+    /// With facts that are kept between runs.
+    #[must_use]
+    pub fn with_cache(mut self, cache: FactCache) -> Self {
+        self.cache = Some(Arc::new(cache));
+        self
+    }
+
+    pub fn keeps_facts(&self) -> bool {
+        self.cache.is_some()
     }
 
     fn read<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
@@ -125,8 +155,11 @@ impl World {
         self.write(|known| {
             let name: Arc<str> = Arc::from(name);
             let state = known.states.entry(Arc::clone(&name)).or_insert_with(|| {
+                let facts = self.cache.as_ref().map(|cache| cache.load(&name));
                 Arc::new(HostState {
                     name,
+                    cache: self.cache.clone(),
+                    facts: RwLock::new(Arc::new(facts.unwrap_or_default())),
                     ..HostState::default()
                 })
             });

@@ -8,8 +8,8 @@ use granit_parser::{Event, Parser, ScalarStyle, Span as RawSpan};
 
 use super::node::{Mapping, Node, NodeKind, Scalar, ScalarValue, Style, Tag};
 use super::scalar;
-use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::source::{SourceFile, Span};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
+use crate::source::{DuplicateKeys, SourceFile, Span};
 
 /// Nodes that aliases may add to a file: far beyond any honest use, far below what hurts.
 const ALIAS_BUDGET: usize = 100_000;
@@ -264,14 +264,20 @@ impl<'t> Composer<'t> {
             let name = Arc::clone(&scalar.text);
             if let Some(at) = places.get(&name).copied() {
                 let earlier = mapping.entries[at].0.span.clone();
-                self.diagnostics.push(
-                    Diagnostic::warning(
-                        Code::DUPLICATE_KEY,
-                        format!("`{name}` stands twice in one mapping; the last one counts"),
-                    )
-                    .at(&key.span, "this one counts")
-                    .also(&earlier, "this one is lost"),
-                );
+                let problem = Diagnostic::warning(
+                    Code::DUPLICATE_KEY,
+                    format!("`{name}` stands twice in one mapping; the last one counts"),
+                )
+                .at(&key.span, "this one counts")
+                .also(&earlier, "this one is lost");
+                match key.span.file.duplicate_keys {
+                    DuplicateKeys::Warn => self.diagnostics.push(problem),
+                    DuplicateKeys::Error => self.diagnostics.push(Diagnostic {
+                        severity: Severity::Error,
+                        ..problem
+                    }),
+                    DuplicateKeys::Ignore => {}
+                }
                 mapping.entries[at] = (key, value);
             } else {
                 places.insert(name, mapping.entries.len());

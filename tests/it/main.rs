@@ -23,6 +23,7 @@ mod registry;
 mod registry_auth;
 mod rollouts;
 mod services;
+mod settings;
 mod ssh;
 mod support;
 mod traces;

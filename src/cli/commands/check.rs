@@ -2,9 +2,8 @@
 
 use super::project;
 use crate::cli::args::{CheckArgs, Format};
-use crate::cli::{exit, printer};
+use crate::cli::{exit, printer, settings};
 use crate::diagnostic::{Diagnostics, to_json};
-use crate::template::Templar;
 use crate::vars::{Settings, World};
 
 pub(in crate::cli) fn run(args: &CheckArgs) -> u8 {
@@ -31,15 +30,17 @@ pub(in crate::cli) fn run(args: &CheckArgs) -> u8 {
 }
 
 fn look(args: &CheckArgs) -> Result<Diagnostics, Diagnostics> {
-    let reader = project::reader(&args.vault)?;
-    let (playbooks, catalogue, mut problems) = project::playbooks(&args.playbooks, &reader)?;
+    let (settings, mut problems) = settings::load()?;
+    let reader = project::reader(&args.vault, &settings)?;
+    let (playbooks, catalogue, found) = project::playbooks(&args.playbooks, &reader, &settings)?;
+    problems.extend(found);
+    let sources = project::sources(&args.inventory, &settings);
     let mut world = None;
-    if !args.inventory.inventory.is_empty() {
-        let (inventory, extra, _) =
-            project::inventory(&args.inventory.inventory, &args.inventory, &reader)?;
+    if !sources.is_empty() {
+        let (inventory, extra, _) = project::inventory(&sources, &args.inventory, &reader)?;
         world = Some(World::new(
             inventory,
-            Templar::new(reader).with_lookups(crate::run::lookups()),
+            project::templar(reader, &settings),
             extra,
             Settings::default(),
         ));

@@ -9,7 +9,7 @@ use super::project;
 use crate::cli::args::InventoryArgs;
 use crate::cli::{exit, printer};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::template::{Scope, Templar};
+use crate::template::Scope;
 use crate::vars::{PlayContext, Settings, TaskScope, World, is_reserved};
 
 pub(in crate::cli) fn run(args: &InventoryArgs) -> u8 {
@@ -23,12 +23,13 @@ pub(in crate::cli) fn run(args: &InventoryArgs) -> u8 {
 }
 
 fn show(args: &InventoryArgs) -> Result<String, Diagnostics> {
-    let reader = project::reader(&args.vault)?;
-    let (inventory, extra, limit) =
-        project::inventory(&args.inventory.inventory, &args.inventory, &reader)?;
+    let settings = project::settings()?;
+    let reader = project::reader(&args.vault, &settings)?;
+    let sources = project::sources(&args.inventory, &settings);
+    let (inventory, extra, limit) = project::inventory(&sources, &args.inventory, &reader)?;
     let world = Arc::new(World::new(
         inventory,
-        Templar::new(reader).with_lookups(crate::run::lookups()),
+        project::templar(reader, &settings),
         extra,
         Settings::default(),
     ));

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cli::args::{InventoryOptions, VaultOptions};
-use crate::cli::{exit, printer, secrets};
+use crate::cli::secrets::Vaults;
+use crate::cli::settings::{self, Settings};
+use crate::cli::{exit, printer};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity, draw};
 use crate::inventory::{Inventory, load};
 use crate::plan::{self, Known};
-use crate::playbook::{Catalogue, Playbook, lower};
+use crate::playbook::{Catalogue, Defaults, Keywords, Playbook, lower};
 use crate::source::{self, Reader};
-use crate::template::{FactNames, Lazy, Lint};
+use crate::template::{FactNames, Lazy, Lint, Templar};
 use crate::vars::{Vars, World, parse_extra};
 
 /// Draws problems (the printer drops colours that the reader cannot show); returns the exit code that they ask for.
@@ -69,18 +71,67 @@ fn find(name: &Path) -> Result<PathBuf, Diagnostics> {
     }
 }
 
-/// The reader of a run, with the passwords that the options name.
-pub(in crate::cli) fn reader(options: &VaultOptions) -> Result<Reader, Diagnostics> {
-    Ok(Reader::new(secrets::keyring(options)?, Arc::default()))
+/// The settings, with their warnings shown.
+pub(in crate::cli) fn settings() -> Result<Settings, Diagnostics> {
+    let (settings, warnings) = settings::load()?;
+    show(&warnings);
+    Ok(settings)
+}
+
+/// The reader of a run, with the passwords that options and settings name.
+pub(in crate::cli) fn reader(
+    options: &VaultOptions,
+    settings: &Settings,
+) -> Result<Reader, Diagnostics> {
+    Ok(Reader::new(
+        Vaults(settings).keyring(options)?,
+        Arc::default(),
+        settings.duplicate_dict_key.value,
+    ))
+}
+
+/// What evaluates templates.
+pub(in crate::cli) fn templar(reader: Reader, settings: &Settings) -> Templar {
+    Templar::new(reader)
+        .with_lookups(crate::run::lookups())
+        .with_any_condition(settings.allow_broken_conditionals.value)
+}
+
+/// What holds where a play does not say it.
+fn defaults(settings: &Settings) -> Defaults {
+    let always = |is_on: bool| is_on.then(|| Lazy::Data(true.into()));
+    let timeout = settings.task_timeout.value;
+    Defaults {
+        roles_path: settings.roles_path.0.clone(),
+        strategy: settings.strategy.value,
+        force_handlers: settings.force_handlers.value,
+        keywords: Keywords {
+            no_log: always(settings.no_log.value),
+            any_errors_fatal: always(settings.any_errors_fatal.value),
+            timeout: (timeout > 0).then(|| Lazy::Data(timeout.into())),
+            ..Keywords::default()
+        },
+    }
+}
+
+/// The inventories of the options, else those of the settings.
+pub(in crate::cli) fn sources(options: &InventoryOptions, settings: &Settings) -> Vec<String> {
+    if options.inventory.is_empty() {
+        settings.inventory.0.clone()
+    } else {
+        options.inventory.clone()
+    }
 }
 
 /// Reads playbooks with the modules of their projects. All problems of all files come back together.
 pub(in crate::cli) fn playbooks(
     names: &[PathBuf],
     reader: &Reader,
+    settings: &Settings,
 ) -> Result<(Vec<Playbook>, Catalogue, Diagnostics), Diagnostics> {
     let mut catalogue = Catalogue::new()?;
     catalogue.reader = reader.clone();
+    catalogue.defaults = defaults(settings);
     let mut paths = Vec::new();
     for name in names {
         paths.push(find(name)?);

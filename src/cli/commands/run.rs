@@ -1,22 +1,24 @@
 //! `layerplay run PLAYBOOK...`: checks everything that can be known before the first host, then runs.
 
-use std::io::IsTerminal;
+mod output;
+mod reach;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{lab, list, project};
-use crate::cli::args::{Format, ReachOptions, RunArgs};
-use crate::cli::prompter::{self, Terminal};
+use crate::cli::args::RunArgs;
+use crate::cli::prompter::Terminal;
+use crate::cli::settings::Settings as Configured;
 use crate::cli::{exit, printer};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::event::{EventKind, Sink};
+use crate::event::EventKind;
 use crate::platform::Adapters;
-use crate::report::{Ansible, JsonLines, Output, Pretty};
 use crate::run::{Run, execute};
-use crate::template::Templar;
-use crate::vars::{Reach, Settings, World};
+use crate::vars::{FactCache, Settings, World};
 
 pub(in crate::cli) fn run(args: &RunArgs) -> u8 {
     match prepare(args) {
@@ -26,9 +28,15 @@ pub(in crate::cli) fn run(args: &RunArgs) -> u8 {
 }
 
 fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
-    let reader = project::reader(&args.vault)?;
-    let reach = reach(&args.reach)?;
-    let (playbooks, catalogue, warnings) = project::playbooks(&args.playbooks, &reader)?;
+    let mut configured = project::settings()?;
+    if args.force_handlers {
+        // Where a play says otherwise, the play is right.
+        configured.force_handlers.value = true;
+    }
+    let reader = project::reader(&args.vault, &configured)?;
+    let reach = reach::of(&args.reach, &configured)?;
+    let (playbooks, catalogue, warnings) =
+        project::playbooks(&args.playbooks, &reader, &configured)?;
     project::show(&warnings);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -40,63 +48,48 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
             return Ok(exit::ERROR);
         }
     };
-    let simulated = if args.inventory.inventory.is_empty() {
+    let mut sources = project::sources(&args.inventory, &configured);
+    let simulated = if sources.is_empty() {
         let started = runtime.block_on(lab::for_run());
-        Some(started.map_err(|problem| {
+        let lab = started.map_err(|problem| {
             Diagnostic::error(
                 Code::COMMAND_LINE,
                 format!("the lab cannot be started: {problem}"),
             )
             .help("name an inventory with `-i`")
-        })?)
+        })?;
+        sources.push(lab.inventory.display().to_string());
+        Some(lab)
     } else {
         None
     };
-    let sources = simulated.as_ref().map_or_else(
-        || args.inventory.inventory.clone(),
-        |lab| vec![lab.inventory.display().to_string()],
-    );
     let (inventory, extra, limit) = project::inventory(&sources, &args.inventory, &reader)?;
     let settings = Settings {
-        check: args.check,
-        diff: args.diff,
-        verbosity: args.verbose,
-        forks: usize::try_from(args.forks).unwrap_or(usize::MAX),
-        tags: args.tags.clone(),
-        skip_tags: args.skip_tags.clone(),
         limit: limit.clone(),
-        start_at: args.start_at_task.clone(),
-        step: args.step,
         reach,
+        ..settings(args, &configured)
     };
     let secrets = Arc::clone(reader.secrets());
-    let output = Output::new(Box::new(anstream::stdout()), Arc::clone(&secrets));
-    // A script that reads what ansible-playbook prints can read this.
-    let format = args.format.unwrap_or(if std::io::stdout().is_terminal() {
-        Format::Pretty
-    } else {
-        Format::Ansible
-    });
-    let sink: Box<dyn Sink> = match format {
-        Format::Pretty => Box::new(Pretty::new(
-            output,
-            std::io::stderr().is_terminal(),
-            args.verbose,
-            args.diff,
-        )),
-        Format::Ansible => Box::new(Ansible::new(output, args.verbose, args.diff)),
-        Format::Json => Box::new(JsonLines::new(output)),
-    };
+    let sink = output::sink(args, &configured, &secrets)?;
     let cancel = CancellationToken::new();
-    let world = Arc::new(World::new(
+    let mut world = World::new(
         inventory,
-        Templar::new(reader).with_lookups(crate::run::lookups()),
+        project::templar(reader, &configured),
         extra,
         settings,
-    ));
+    );
+    if let Some(cache) = cache(&configured) {
+        world = world.with_cache(cache);
+    }
+    let world = Arc::new(world);
     if args.list_tasks || args.list_hosts || args.list_tags || args.syntax_check {
         list::show(&playbooks, &world, args);
         return Ok(exit::OK);
+    }
+    if args.flush_cache {
+        for host in world.host_names() {
+            world.host(&host).clear_facts();
+        }
     }
     let (mistakes, facts) = project::lint(&playbooks, &catalogue, Some(&world));
     project::show(&mistakes);
@@ -122,37 +115,45 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
     // What is left (an interrupted wait on a thread) must not hold the process.
     runtime.shutdown_background();
     project::show(&problems);
+    if configured.retry_files_enabled.value {
+        output::retry_file(&args.playbooks, &configured, &run.lost_hosts());
+    }
     Ok(ended.code())
 }
 
-/// How hosts are reached by the options, with the password that the person gives.
-fn reach(options: &ReachOptions) -> Result<Reach, Diagnostics> {
-    let wrong = |message: String| Diagnostic::error(Code::COMMAND_LINE, message);
-    let become_password = match &options.become_password_file {
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|problem| {
-                wrong(format!(
-                    "the password file `{}` cannot be read: {problem}",
-                    path.display()
-                ))
-            })?;
-            Some(text.trim().to_owned())
-        }
-        None if options.ask_become_pass => {
-            let answer = prompter::ask_hidden("BECOME password: ")
-                .map_err(|problem| wrong(format!("no password was given: {problem}")))?;
-            Some(answer)
-        }
-        None => None,
+/// What playbooks can read of the command line and the settings.
+fn settings(args: &RunArgs, configured: &Configured) -> Settings {
+    let with = |settings: &[String], options: &[String]| {
+        let mut all = settings.to_vec();
+        all.extend_from_slice(options);
+        all
     };
-    Ok(Reach {
-        becomes: options.becomes,
-        become_user: options.become_user.clone(),
-        become_method: options.become_method.clone(),
-        become_password: become_password.filter(|password| !password.is_empty()),
-        user: options.user.clone(),
-        connection: options.connection.clone(),
-        private_key: options.private_key.clone(),
+    Settings {
+        check: args.check,
+        diff: args.diff || configured.diff_always.value,
+        verbosity: args.verbose.saturating_add(configured.verbosity.value),
+        forks: usize::try_from(args.forks.unwrap_or(configured.forks.value)).unwrap_or(usize::MAX),
+        tags: with(&configured.tags_run, &args.tags),
+        skip_tags: with(&configured.tags_skip, &args.skip_tags),
+        start_at: args.start_at_task.clone(),
+        step: args.step,
+        gathering: configured.gathering.value,
+        hides_facts: !configured.inject_facts_as_vars.value,
+        allows_missing_handlers: !configured.error_on_missing_handler.value,
+        config_file: configured.files.last().cloned(),
+        ..Settings::default()
+    }
+}
+
+/// Where facts are kept between runs, if they are.
+fn cache(configured: &Configured) -> Option<FactCache> {
+    let is_in_files = configured.fact_caching.ends_with("jsonfile");
+    let dir = configured.fact_caching_connection.value.clone()?;
+    let seconds = configured.fact_caching_timeout.value;
+    is_in_files.then(|| FactCache {
+        dir,
+        prefix: configured.fact_caching_prefix.value.clone(),
+        timeout: (seconds > 0).then(|| Duration::from_secs(seconds)),
     })
 }
 

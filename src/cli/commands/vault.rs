@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::project;
 use crate::cli::args::{EncryptStringArgs, SealOptions, VaultCommand, VaultOptions};
-use crate::cli::secrets::{self, Purpose};
+use crate::cli::secrets::{Purpose, Vaults};
 use crate::cli::{exit, printer, prompter};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::vault::{Keyring, Opened, SALT_SIZE, Secret, VaultError, seal};
@@ -33,6 +33,8 @@ pub(in crate::cli) fn run(command: &VaultCommand) -> u8 {
 }
 
 fn act(command: &VaultCommand) -> Result<Option<&'static str>, Diagnostics> {
+    let settings = project::settings()?;
+    let vaults = Vaults(&settings);
     match command {
         VaultCommand::Create {
             file,
@@ -49,7 +51,7 @@ fn act(command: &VaultCommand) -> Result<Option<&'static str>, Diagnostics> {
                     .help("change it with `layerplay vault edit`")
                     .into());
             }
-            let secret = secret_to_seal(seal)?;
+            let secret = secret_to_seal(&vaults, seal)?;
             files::make_folder(file)?;
             let bytes = editor::edit(file, b"")?;
             let text = sealed(&bytes, &secret, Some(&secret.label), file)?;
@@ -61,20 +63,20 @@ fn act(command: &VaultCommand) -> Result<Option<&'static str>, Diagnostics> {
             output,
             seal,
         } => {
-            let secret = secret_to_seal(seal)?;
+            let secret = secret_to_seal(&vaults, seal)?;
             for (from, to) in pairs(files, output.output.as_deref())? {
                 let text = sealed(&read(&from)?, &secret, Some(&secret.label), &from)?;
                 write(&to, text.as_bytes(), Wipe::Yes)?;
             }
             Ok(Some("Encryption successful"))
         }
-        VaultCommand::EncryptString(args) => encrypt_string(args),
+        VaultCommand::EncryptString(args) => encrypt_string(&vaults, args),
         VaultCommand::Decrypt {
             files,
             output,
             vault,
         } => {
-            let keyring = keyring_to_open(vault)?;
+            let keyring = keyring_to_open(&vaults, vault)?;
             for (from, to) in pairs(files, output.output.as_deref())? {
                 let opened = opened(&keyring, &from)?;
                 write(&to, &opened.bytes, Wipe::No)?;
@@ -82,14 +84,14 @@ fn act(command: &VaultCommand) -> Result<Option<&'static str>, Diagnostics> {
             Ok(Some("Decryption successful"))
         }
         VaultCommand::View { files, vault } => {
-            let keyring = keyring_to_open(vault)?;
+            let keyring = keyring_to_open(&vaults, vault)?;
             for file in files {
                 editor::show(&opened(&keyring, file)?.bytes)?;
             }
             Ok(None)
         }
         VaultCommand::Edit { files, vault } => {
-            let keyring = keyring_to_open(vault)?;
+            let keyring = keyring_to_open(&vaults, vault)?;
             for file in files {
                 let opened = opened(&keyring, file)?;
                 let bytes = editor::edit(file, &opened.bytes)?;
@@ -106,16 +108,16 @@ fn act(command: &VaultCommand) -> Result<Option<&'static str>, Diagnostics> {
             new_vault_id,
             seal,
         } => {
-            let keyring = keyring_to_open(&seal.vault)?;
-            let label = secrets::encrypt_label(seal.encrypt_vault_id.as_deref());
+            let keyring = keyring_to_open(&vaults, &seal.vault)?;
+            let label = vaults.encrypt_label(seal.encrypt_vault_id.as_deref());
             let mut ids = Vec::new();
             if label.is_some() {
-                ids = secrets::listed();
+                ids = vaults.listed();
             }
             ids.extend(new_vault_id.clone());
             let file = new_vault_password_file.iter();
-            ids.extend(file.map(|file| secrets::in_file(file)));
-            let new = secrets::gather(&ids, false, Purpose::Seal)?;
+            ids.extend(file.map(|file| vaults.in_file(file)));
+            let new = vaults.gather(&ids, false, Purpose::Seal)?;
             let secret = choose(&new, label.as_deref())?;
             for file in files {
                 let opened = opened(&keyring, file)?;
@@ -131,13 +133,14 @@ fn wrong(message: impl Into<String>) -> Diagnostic {
     Diagnostic::error(Code::COMMAND_LINE, message)
 }
 
-fn keyring_to_open(options: &VaultOptions) -> Result<Keyring, Diagnostics> {
-    secrets::secrets(options, Purpose::Open).map(secrets::of)
+fn keyring_to_open(vaults: &Vaults, options: &VaultOptions) -> Result<Keyring, Diagnostics> {
+    let secrets = vaults.secrets(options, Purpose::Open)?;
+    Ok(vaults.of(secrets))
 }
 
-fn secret_to_seal(options: &SealOptions) -> Result<Secret, Diagnostics> {
-    let all = secrets::secrets(&options.vault, Purpose::Seal)?;
-    let label = secrets::encrypt_label(options.encrypt_vault_id.as_deref());
+fn secret_to_seal(vaults: &Vaults, options: &SealOptions) -> Result<Secret, Diagnostics> {
+    let all = vaults.secrets(&options.vault, Purpose::Seal)?;
+    let label = vaults.encrypt_label(options.encrypt_vault_id.as_deref());
     if label.is_none() && all.len() > 1 {
         let labels: Vec<&str> = all.iter().map(|secret| secret.label.as_str()).collect();
         return Err(wrong(format!(
@@ -231,8 +234,11 @@ struct Plain {
     name: Option<String>,
 }
 
-fn encrypt_string(args: &EncryptStringArgs) -> Result<Option<&'static str>, Diagnostics> {
-    let secret = secret_to_seal(&args.seal)?;
+fn encrypt_string(
+    vaults: &Vaults,
+    args: &EncryptStringArgs,
+) -> Result<Option<&'static str>, Diagnostics> {
+    let secret = secret_to_seal(vaults, &args.seal)?;
     let strings = plain(args)?;
     let mut lines = Vec::new();
     for (index, string) in strings.iter().enumerate() {

@@ -1,0 +1,29 @@
+//! `layerplay config`: every setting with its value and where it comes from.
+
+use comfy_table::{Table, presets};
+
+use super::project;
+use crate::cli::args::ConfigArgs;
+use crate::cli::settings::{self, Origin};
+use crate::cli::{exit, printer};
+
+pub(in crate::cli) fn run(args: &ConfigArgs) -> u8 {
+    let settings = match settings::load() {
+        Ok((settings, warnings)) => {
+            project::show(&warnings);
+            settings
+        }
+        Err(problems) => return project::show(&problems),
+    };
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_header(["setting", "value", "from"]);
+    for (name, value, origin) in settings.rows() {
+        if !args.only_changed || origin != Origin::Default {
+            table.add_row([name.to_owned(), value, origin.to_string()]);
+        }
+    }
+    printer::out(&table.to_string());
+    exit::OK
+}

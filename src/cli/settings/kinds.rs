@@ -1,0 +1,208 @@
+//! In: the text of a setting, or what a TOML file has for it. Out: a value of the setting's type, or what would be right.
+
+use std::path::{Path, PathBuf};
+
+use layerplay_modules::core::arguments::boolean;
+
+use crate::playbook::Strategy;
+
+/// A value as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) enum Raw {
+    Text(String),
+    /// A list of TOML; text is cut into one where a list is wanted.
+    List(Vec<String>),
+}
+
+impl Raw {
+    fn text(&self) -> Result<&str, String> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::List(_) => Err("one value, not a list".to_owned()),
+        }
+    }
+
+    /// Items of a list, or of a text with `separator`.
+    fn items(&self, separator: char) -> Vec<String> {
+        let items: Vec<&str> = match self {
+            Self::Text(text) => text.split(separator).collect(),
+            Self::List(items) => items.iter().map(String::as_str).collect(),
+        };
+        items
+            .into_iter()
+            .map(|item| item.trim().to_owned())
+            .filter(|item| !item.is_empty())
+            .collect()
+    }
+}
+
+/// A type of settings. An error says what a value has to be.
+pub(in crate::cli) trait Kind: Sized {
+    /// `dir` is where relative paths begin: the folder of the file, or the working directory.
+    fn read(raw: &Raw, dir: &Path) -> Result<Self, String>;
+}
+
+impl Kind for bool {
+    fn read(raw: &Raw, _: &Path) -> Result<Self, String> {
+        boolean(raw.text()?).ok_or_else(|| "`true` or `false`".to_owned())
+    }
+}
+
+macro_rules! numbers {
+    ($($kind:ty),*) => {
+        $(impl Kind for $kind {
+            fn read(raw: &Raw, _: &Path) -> Result<Self, String> {
+                raw.text()?
+                    .trim()
+                    .parse()
+                    .map_err(|_| format!("a whole number from {} to {}", <$kind>::MIN, <$kind>::MAX))
+            }
+        })*
+    };
+}
+
+numbers!(u8, u16, u32, u64);
+
+impl Kind for String {
+    fn read(raw: &Raw, _: &Path) -> Result<Self, String> {
+        Ok(raw.text()?.to_owned())
+    }
+}
+
+impl Kind for PathBuf {
+    fn read(raw: &Raw, dir: &Path) -> Result<Self, String> {
+        Ok(resolve(raw.text()?, dir))
+    }
+}
+
+/// Words parted by commas.
+impl Kind for Vec<String> {
+    fn read(raw: &Raw, _: &Path) -> Result<Self, String> {
+        Ok(raw.items(','))
+    }
+}
+
+/// An empty text is no value.
+impl<T: Kind> Kind for Option<T> {
+    fn read(raw: &Raw, dir: &Path) -> Result<Self, String> {
+        match raw {
+            Raw::Text(text) if text.is_empty() => Ok(None),
+            given => T::read(given, dir).map(Some),
+        }
+    }
+}
+
+/// Folders parted by `:`, as in `PATH`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::cli) struct Folders(pub Vec<PathBuf>);
+
+impl Kind for Folders {
+    fn read(raw: &Raw, dir: &Path) -> Result<Self, String> {
+        let items = raw.items(':');
+        Ok(Self(items.iter().map(|item| resolve(item, dir)).collect()))
+    }
+}
+
+/// Inventories parted by commas: paths. A list none of which is there names hosts, as `-i` takes them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::cli) struct Inventories(pub Vec<String>);
+
+impl Kind for Inventories {
+    fn read(raw: &Raw, dir: &Path) -> Result<Self, String> {
+        let paths: Vec<PathBuf> = raw
+            .items(',')
+            .iter()
+            .map(|item| resolve(item, dir))
+            .collect();
+        if let Raw::Text(text) = raw
+            && text.contains(',')
+            && !paths.iter().any(|path| path.exists())
+        {
+            return Ok(Self(vec![text.trim().to_owned()]));
+        }
+        Ok(Self(
+            paths
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect(),
+        ))
+    }
+}
+
+/// A setting that is one of a few words.
+macro_rules! choices {
+    ($kind:ty { $($word:literal => $value:expr),+ $(,)? }) => {
+        impl Kind for $kind {
+            fn read(raw: &Raw, _: &Path) -> Result<Self, String> {
+                match raw.text()?.trim() {
+                    $($word => Ok($value),)+
+                    _ => Err([$(concat!("`", $word, "`")),+].join(" or ")),
+                }
+            }
+        }
+    };
+}
+
+choices!(crate::vars::Gathering {
+    "implicit" => Self::Implicit,
+    "explicit" => Self::Explicit,
+    "smart" => Self::Smart,
+});
+choices!(crate::source::DuplicateKeys {
+    "warn" => Self::Warn,
+    "error" => Self::Error,
+    "ignore" => Self::Ignore,
+});
+choices!(crate::report::ResultFormat {
+    "json" => Self::Json,
+    "yaml" => Self::Yaml,
+});
+
+impl Kind for Strategy {
+    fn read(raw: &Raw, _: &Path) -> Result<Self, String> {
+        Self::of(raw.text()?.trim()).ok_or_else(|| "`linear`, `free` or `host_pinned`".to_owned())
+    }
+}
+
+/// A path with `~` and `$NAME`, from a folder; `{{CWD}}` is the working directory.
+pub(in crate::cli) fn resolve(text: &str, dir: &Path) -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    let text = text.trim().replace("{{CWD}}", &here.display().to_string());
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        let (name, end) = match after.strip_prefix('{') {
+            Some(braced) => match braced.find('}') {
+                Some(end) => (&braced[..end], end + 2),
+                None => ("", 0),
+            },
+            None => {
+                let end = after
+                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                    .unwrap_or(after.len());
+                (&after[..end], end)
+            }
+        };
+        match std::env::var(name) {
+            Ok(value) if !name.is_empty() => out.push_str(&value),
+            _ => {
+                out.push('$');
+                out.push_str(&after[..end]);
+            }
+        }
+        rest = &after[end..];
+    }
+    out.push_str(rest);
+    let path = match (out.strip_prefix('~'), std::env::var_os("HOME")) {
+        (Some(""), Some(home)) => PathBuf::from(home),
+        (Some(below), Some(home)) if below.starts_with('/') => Path::new(&home).join(&below[1..]),
+        _ => PathBuf::from(out),
+    };
+    if path.is_absolute() {
+        path
+    } else {
+        dir.join(path)
+    }
+}
