@@ -221,8 +221,10 @@ impl Unit {
             Some(name) => name.to_owned(),
             None => match self.text(keywords.connection.as_ref())? {
                 Some(name) => name,
-                // The implicit localhost needs no inventory and no SSH.
-                None if matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1") => {
+                // The implicit localhost needs no inventory and no SSH. One that the inventory has goes by the options.
+                None if matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1")
+                    && (options.connection.is_none() || !world.has_host(&host)) =>
+                {
                     "local".to_owned()
                 }
                 None => options

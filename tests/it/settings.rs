@@ -144,7 +144,7 @@ fn facts_are_kept_between_runs_and_forgotten_when_asked() {
     );
 
     // Facts that are too old are none.
-    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(100);
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(100_000);
     let file = fs::File::options()
         .write(true)
         .open(project.at("facts/p_w1"))
@@ -152,7 +152,7 @@ fn facts_are_kept_between_runs_and_forgotten_when_asked() {
     file.set_modified(old).unwrap();
     let (_, said) = project.run(
         &["run", "second.yml"],
-        &[("ANSIBLE_CACHE_PLUGIN_TIMEOUT", "50")],
+        &[("ANSIBLE_CACHE_PLUGIN_TIMEOUT", "50000")],
     );
     assert!(
         said.contains("ok: [w1]\n") && !said.contains("ok: [w2]\n"),

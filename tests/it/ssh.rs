@@ -191,6 +191,83 @@ async fn machines_are_hosts() {
     );
 }
 
+/// Stands for a server that wants a password: asks for it as `ssh` does, looks whether anybody else could have read it,
+/// and goes on with the key.
+const WANTS_PASSWORD: &str = "#!/bin/sh
+case \"$*\" in *hunter2*) exit 8 ;; esac
+env | grep -q hunter2 && exit 8
+given=$(\"$SSH_ASKPASS\" \"root@127.0.0.1's password: \") || exit 7
+\"$SSH_ASKPASS\" \"Enter passphrase for key '/root/.ssh/id': \" && exit 9
+[ \"$given\" = 'hunter2 two' ] || { echo 'Permission denied (password).' >&2; exit 255; }
+exec /usr/bin/ssh -i KEY \"$@\"
+";
+
+#[test]
+fn a_password_is_given_to_ssh_and_to_nobody_else() {
+    let sshd = Sshd::start(&[Ipv4Addr::LOCALHOST], None);
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir(at("bin")).unwrap();
+    let key = sshd.dir.path().join("user");
+    let shim = WANTS_PASSWORD.replace("KEY", &key.display().to_string());
+    std::fs::write(at("bin/ssh"), shim).unwrap();
+    std::fs::set_permissions(at("bin/ssh"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(at("right"), "hunter2 two\n").unwrap();
+    std::fs::write(at("wrong"), "hunter2 three\n").unwrap();
+    std::fs::write(
+        at("site.yml"),
+        "- hosts: all\n  gather_facts: false\n  tasks: [{command: id -u}]\n",
+    )
+    .unwrap();
+    let path = format!("{}:{}", at("bin").display(), std::env::var("PATH").unwrap());
+    let run = |password: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_layerplay"))
+            .args([
+                "run",
+                "-vvv",
+                "-i",
+                "127.0.0.1,",
+                "-u",
+                "root",
+                "-T",
+                "20",
+                "-c",
+                "ssh",
+            ])
+            .args([
+                "--ssh-common-args",
+                "-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no",
+            ])
+            .args([
+                "--ssh-extra-args",
+                "-o ServerAliveInterval=7",
+                "--connection-password-file",
+                password,
+            ])
+            .arg("site.yml")
+            .current_dir(dir.path())
+            .env("PATH", &path)
+            .env("ANSIBLE_SSH_CONTROL_PATH_DIR", at("control"))
+            .env("ANSIBLE_REMOTE_PORT", sshd.port.to_string())
+            .output()
+            .unwrap();
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        (output.status.code(), text)
+    };
+    let (code, said) = run("right");
+    assert_eq!(code, Some(0), "{said}\n{}", sshd.log());
+    let (code, said) = run("wrong");
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("Permission denied"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    // Neither the password nor a socket is left behind.
+    assert_eq!(std::fs::read_dir(at("control")).unwrap().count(), 0);
+}
+
 /// Tells the test which node was asked (by the address that the connection came to) and what, and prints its answer.
 const ANSWER: &str = "#!/bin/bash
 read -r _ _ address _ <<<\"$SSH_CONNECTION\"

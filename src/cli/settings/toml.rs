@@ -57,6 +57,11 @@ pub(super) fn entries(file: &Arc<SourceFile>) -> (Vec<Entry>, Diagnostics) {
             }
         }
     }
+    // The parser gives keys in alphabetical order; people read files from the top.
+    found.sort_by_key(|entry: &Entry| entry.span.start);
+    problems
+        .0
+        .sort_by_key(|problem: &Diagnostic| problem.primary.as_ref().map(|(span, _)| span.start));
     (found, problems)
 }
 
