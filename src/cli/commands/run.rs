@@ -49,7 +49,7 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         }
     };
     let mut sources = project::sources(&args.inventory, &configured);
-    let simulated = if sources.is_empty() {
+    let simulated = if sources.is_empty() && !args.syntax_check {
         let started = runtime.block_on(lab::for_run());
         let lab = started.map_err(|problem| {
             Diagnostic::error(
