@@ -1,5 +1,6 @@
 //! Modules of Ansible's core that need a machine: in, their arguments; out, the results that playbooks read.
 
+mod accounts;
 pub mod arguments;
 mod blockinfile;
 mod command;
@@ -17,10 +18,12 @@ mod probe;
 mod replace;
 pub mod setup;
 mod slurp;
+mod ssh_keys;
 mod stat;
 mod systemd;
 mod tempfile;
 mod template;
+mod text;
 mod tree;
 mod wait_for;
 
@@ -37,6 +40,9 @@ const MACHINE: Touches = Touches {
 /// Every module of this folder.
 pub fn modules() -> Vec<Arc<dyn DynModule>> {
     vec![
+        erase(ssh_keys::AuthorizedKey),
+        erase(accounts::Group),
+        erase(accounts::User),
         erase(blockinfile::Blockinfile),
         erase(command::Command),
         erase(command::Shell),
@@ -45,6 +51,7 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(fetch::Fetch),
         erase(file::File),
         erase(find::Find),
+        erase(ssh_keys::KnownHosts),
         erase(lineinfile::Lineinfile),
         erase(ping::Ping),
         erase(setup::GatherFacts::default()),

@@ -5,6 +5,7 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod accounts;
 mod architecture;
 mod bad_input;
 mod command_line;
@@ -24,6 +25,7 @@ mod registry_auth;
 mod rollouts;
 mod services;
 mod ssh;
+mod ssh_keys;
 mod support;
 mod traces;
 mod vault;
