@@ -12,6 +12,7 @@ mod file;
 mod find;
 mod host;
 mod lineinfile;
+mod packages;
 mod ping;
 mod place;
 mod probe;
@@ -43,16 +44,19 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(ssh_keys::AuthorizedKey),
         erase(accounts::Group),
         erase(accounts::User),
+        erase(packages::Apt),
         erase(blockinfile::Blockinfile),
         erase(command::Command),
         erase(command::Shell),
         erase(command::Raw),
         erase(copy::Copy),
+        erase(packages::Dnf),
         erase(fetch::Fetch),
         erase(file::File),
         erase(find::Find),
         erase(ssh_keys::KnownHosts),
         erase(lineinfile::Lineinfile),
+        erase(packages::Package),
         erase(ping::Ping),
         erase(setup::GatherFacts::default()),
         erase(setup::Setup),

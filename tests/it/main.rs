@@ -19,6 +19,7 @@ mod main_job;
 mod object_faults;
 mod objects;
 mod own_modules;
+mod packages;
 mod privilege;
 mod registry;
 mod registry_auth;
