@@ -5,12 +5,14 @@ pub mod arguments;
 mod blockinfile;
 mod command;
 mod copy;
+mod cron;
 mod edit;
 pub mod facts;
 mod fetch;
 mod file;
 mod find;
 mod host;
+mod hostname;
 mod lineinfile;
 mod packages;
 mod ping;
@@ -50,10 +52,12 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(command::Shell),
         erase(command::Raw),
         erase(copy::Copy),
+        erase(cron::Cron),
         erase(packages::Dnf),
         erase(fetch::Fetch),
         erase(file::File),
         erase(find::Find),
+        erase(hostname::Hostname),
         erase(ssh_keys::KnownHosts),
         erase(lineinfile::Lineinfile),
         erase(packages::Package),

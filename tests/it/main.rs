@@ -28,5 +28,6 @@ mod services;
 mod ssh;
 mod ssh_keys;
 mod support;
+mod system;
 mod traces;
 mod vault;
