@@ -18,6 +18,7 @@ mod packages;
 mod ping;
 mod place;
 mod probe;
+mod reboot;
 mod replace;
 pub mod setup;
 mod slurp;
@@ -62,6 +63,7 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(lineinfile::Lineinfile),
         erase(packages::Package),
         erase(ping::Ping),
+        erase(reboot::Reboot),
         erase(setup::GatherFacts::default()),
         erase(setup::Setup),
         erase(systemd::Service),
