@@ -128,6 +128,20 @@ fn an_older_version_is_taken_only_when_that_is_wanted() {
 }
 
 #[test]
+fn a_host_made_of_an_image_gets_a_layer_instead() {
+    let project = rpm_host(&["bash-5-1"], &["new-1-1"]);
+    // What rpm-ostree marks such hosts with, in a mount namespace of its own.
+    let line = "mount -t tmpfs tmpfs /run && touch /run/ostree-booted && exec \"$@\"";
+    let project = project.inside(&["unshare", "--mount", "/bin/sh", "-c", line, "sh"]);
+    let there = project.run("- package: {name: bash, state: present}", &[]);
+    assert_eq!(there.code, Some(0), "{}", there.said);
+    let refused = project.run("- package: {name: new, state: present}", &[]);
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.said.contains("layered_image"), "{}", refused.said);
+    assert!(!project.out("calls").exists());
+}
+
+#[test]
 fn repositories_are_read_anew() {
     let project = rpm_host(&["a-1-1"], &[]);
     let run = project.run("- dnf: {update_cache: true}\n  register: done", &[]);
@@ -233,6 +247,8 @@ fn packages_of_debian_get_the_state_they_should_have() {
     assert_eq!(first.results["done"]["cache_updated"], true);
     let text = || std::fs::read_to_string(root.join("usr/share/greeting/text")).unwrap_or_default();
     assert_eq!(text(), "1.0");
+    let again = project.run(&task("apt: {name: greeting, update_cache: true}"), &[]);
+    assert_eq!(again.results["done"]["changed"], false, "{}", again.said);
     let same = project.run(
         &task("package: {name: greeting, state: present, use: apt}"),
         &[],

@@ -256,6 +256,7 @@ async fn look(args: &Args, platform: &Platform) -> Result<World, ModuleError> {
         shadow: Shadow::find(shadow, name),
         account,
         groups: all,
+        is_check: platform.check,
         has_home: true,
         key: None,
         has_key: false,

@@ -13,6 +13,8 @@ pub(super) struct World {
     pub(super) account: Option<Account>,
     pub(super) shadow: Option<Shadow>,
     pub(super) groups: Vec<Group>,
+    /// In check mode: a task before this one may make groups, and has not.
+    pub(super) is_check: bool,
     /// Whether the home, as it should be, is there.
     pub(super) has_home: bool,
     /// The file of the SSH key, when one is wanted and the home is known.
@@ -26,6 +28,14 @@ impl World {
         let number: Option<u32> = text.parse().ok();
         let by_number = self.groups.iter().find(|group| Some(group.gid) == number);
         by_number.or_else(|| self.groups.iter().find(|group| group.name == text))
+    }
+
+    /// That a new user's group is there.
+    fn must_have(&self, argument: &str, text: &str) -> Result<(), ModuleError> {
+        if self.is_check {
+            return Ok(());
+        }
+        self.wanted(argument, text).map(|_| ())
     }
 
     fn wanted(&self, argument: &str, text: &str) -> Result<&Group, ModuleError> {
@@ -159,7 +169,7 @@ fn create(args: &Args, world: &World, plan: &mut Plan) -> Result<(), ModuleError
         add(&["-Z", seuser]);
     }
     if let Some(group) = &args.group {
-        world.wanted("group", group)?;
+        world.must_have("group", group)?;
         add(&["-g", group]);
     } else if world.group(&args.name).is_some() {
         // Else the tool would fail to make a group of this name.
@@ -167,7 +177,7 @@ fn create(args: &Args, world: &World, plan: &mut Plan) -> Result<(), ModuleError
     }
     let groups = args.groups.as_deref().unwrap_or_default();
     for group in groups {
-        world.wanted("groups", group)?;
+        world.must_have("groups", group)?;
     }
     if !groups.is_empty() && !local {
         add(&["-G", &groups.join(",")]);

@@ -1,3 +1,5 @@
+//! In: arguments and what a host has. Out: the commands that are chosen, each compared.
+
 use super::*;
 
 fn world() -> World {
@@ -5,6 +7,7 @@ fn world() -> World {
         account: Account::find("bob:x:1000:100:Bob:/home/bob:/bin/sh\n", "bob"),
         shadow: Shadow::find("bob:$6$old:19000:0:99999:7:::\n", "bob"),
         groups: Group::all("users:x:100:\nweb:x:5:bob,eve\ndb:x:6:\nnew:x:7:\n"),
+        is_check: false,
         has_home: true,
         key: None,
         has_key: false,
@@ -140,6 +143,17 @@ fn a_new_user_is_made_with_all_of_it() {
         ]
     );
     assert_eq!(input, "eve:$6$x\n");
+    let early = json!({"name": "eve", "groups": "later"});
+    assert!(plan(early.clone(), &none).is_err());
+    let check = World {
+        is_check: true,
+        ..world()
+    };
+    let check = World {
+        account: None,
+        ..check
+    };
+    assert!(plan(early, &check).is_ok());
     // A group of the same name is there already.
     let (commands, _) = plan(json!({"name": "new", "create_home": false}), &none).unwrap();
     assert_eq!(commands, ["useradd -N -M new"]);
