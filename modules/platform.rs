@@ -50,6 +50,16 @@ pub trait Shell: Send + Sync {
     /// Writes a file in one step (a temporary file in the same folder, then a rename), with this mode.
     async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), ModuleError>;
 
+    /// True when the machine is behind a connection, so that it may go away and come back.
+    fn reconnects(&self) -> bool {
+        false
+    }
+
+    /// Leaves the connection, whatever became of it, and makes a new one, of which all later commands are.
+    async fn reconnect(&self, _within: Duration) -> Result<(), ModuleError> {
+        Ok(())
+    }
+
     /// True when this shell is the machine that layerplay runs on, so that files may be used in place.
     fn is_local(&self) -> bool {
         false

@@ -1,26 +1,33 @@
 //! Modules of Ansible's core that need a machine: in, their arguments; out, the results that playbooks read.
 
+mod accounts;
 pub mod arguments;
 mod blockinfile;
 mod command;
 mod copy;
+mod cron;
 mod edit;
 pub mod facts;
 mod fetch;
 mod file;
 mod find;
 mod host;
+mod hostname;
 mod lineinfile;
+mod packages;
 mod ping;
 mod place;
 mod probe;
+mod reboot;
 mod replace;
 pub mod setup;
 mod slurp;
+mod ssh_keys;
 mod stat;
 mod systemd;
 mod tempfile;
 mod template;
+mod text;
 mod tree;
 mod wait_for;
 
@@ -37,16 +44,26 @@ const MACHINE: Touches = Touches {
 /// Every module of this folder.
 pub fn modules() -> Vec<Arc<dyn DynModule>> {
     vec![
+        erase(ssh_keys::AuthorizedKey),
+        erase(accounts::Group),
+        erase(accounts::User),
+        erase(packages::Apt),
         erase(blockinfile::Blockinfile),
         erase(command::Command),
         erase(command::Shell),
         erase(command::Raw),
         erase(copy::Copy),
+        erase(cron::Cron),
+        erase(packages::Dnf),
         erase(fetch::Fetch),
         erase(file::File),
         erase(find::Find),
+        erase(hostname::Hostname),
+        erase(ssh_keys::KnownHosts),
         erase(lineinfile::Lineinfile),
+        erase(packages::Package),
         erase(ping::Ping),
+        erase(reboot::Reboot),
         erase(setup::GatherFacts::default()),
         erase(setup::Setup),
         erase(systemd::Service),

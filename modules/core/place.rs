@@ -48,8 +48,8 @@ pub(super) struct Wish<'a> {
 pub(super) struct Edit {
     /// The content that was read; None when there was no file.
     pub(super) before: Option<Vec<u8>>,
-    /// `line added`; nothing when the content stays.
-    pub(super) msg: String,
+    /// `line added`, empty when the content stays; None for a result without `msg`.
+    pub(super) msg: Option<String>,
     /// Further keys of the result.
     pub(super) result: Map<String, Value>,
     /// The key that says where the backup is.
@@ -62,8 +62,11 @@ impl Edit {
     /// The result, with what is said of rights that change as well.
     fn result(&self, are_rights_changed: bool) -> Map<String, Value> {
         let mut result = self.result.clone();
+        let Some(msg) = &self.msg else {
+            return result;
+        };
         let rights = "ownership, perms or SE linux context changed";
-        let msg = match (self.msg.as_str(), are_rights_changed) {
+        let msg = match (msg.as_str(), are_rights_changed) {
             (msg, false) => msg.to_owned(),
             ("", true) => rights.to_owned(),
             (msg, true) => format!("{msg} and {rights}"),

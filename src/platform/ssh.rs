@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use indexmap::IndexMap;
@@ -12,7 +13,7 @@ use layerplay_modules::{ErrorKind, ModuleError};
 use openssh::{Session, Stdio};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::privilege;
@@ -22,7 +23,46 @@ use crate::run::Become;
 /// The connections of a run.
 #[derive(Default)]
 pub(super) struct Connections {
-    open: Mutex<HashMap<Target, Arc<OnceCell<Arc<Session>>>>>,
+    open: Mutex<HashMap<Target, Arc<Link>>>,
+}
+
+/// The connection to one machine. One that is lost is made anew when it is needed again.
+struct Link {
+    target: Target,
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+impl Link {
+    async fn session(&self) -> Result<Arc<Session>, ModuleError> {
+        let mut open = self.session.lock().await;
+        if let Some(session) = &*open {
+            return Ok(Arc::clone(session));
+        }
+        let session = Arc::new(self.target.connect(None).await?);
+        *open = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// Forgets a connection that is lost, unless there is a new one already.
+    async fn forget(&self, lost: &Arc<Session>) {
+        let mut open = self.session.lock().await;
+        if open
+            .as_ref()
+            .is_some_and(|session| Arc::ptr_eq(session, lost))
+        {
+            *open = None;
+        }
+    }
+
+    async fn reconnect(&self, within: Duration) -> Result<(), ModuleError> {
+        let mut open = self.session.lock().await;
+        if let Some(session) = open.take().and_then(Arc::into_inner) {
+            // What is behind it may be gone, and not answer.
+            let _ = tokio::time::timeout(within, session.close()).await;
+        }
+        *open = Some(Arc::new(self.target.connect(Some(within)).await?));
+        Ok(())
+    }
 }
 
 impl Connections {
@@ -34,17 +74,21 @@ impl Connections {
         environment: IndexMap<String, String>,
         cancel: &CancellationToken,
     ) -> Result<Arc<dyn Shell>, ModuleError> {
-        let key = Target::new(address, variables)?;
-        let cell = {
+        let target = Target::new(address, variables)?;
+        let link = {
             let mut open = self.open.lock().await;
-            Arc::clone(open.entry(key.clone()).or_default())
+            let new = || {
+                Arc::new(Link {
+                    target: target.clone(),
+                    session: Mutex::default(),
+                })
+            };
+            Arc::clone(open.entry(target.clone()).or_insert_with(new))
         };
-        let session = cell
-            .get_or_try_init(|| async { key.connect().await.map(Arc::new) })
-            .await?;
+        link.session().await?;
         Ok(Arc::new(Remote {
-            session: Arc::clone(session),
-            address: key
+            link,
+            address: target
                 .user
                 .as_ref()
                 .map_or_else(|| address.to_owned(), |user| format!("{user}@{address}")),
@@ -57,12 +101,9 @@ impl Connections {
     /// Ends all connections.
     pub(super) async fn close(&self) {
         let all = std::mem::take(&mut *self.open.lock().await);
-        for cell in all.into_values() {
-            let session = Arc::try_unwrap(cell)
-                .ok()
-                .and_then(OnceCell::into_inner)
-                .and_then(|session| Arc::try_unwrap(session).ok());
-            if let Some(session) = session {
+        for link in all.into_values() {
+            let session = link.session.lock().await.take();
+            if let Some(session) = session.and_then(Arc::into_inner) {
                 // A connection that is gone already is what is wanted.
                 let _ = session.close().await;
             }
@@ -71,7 +112,7 @@ impl Connections {
 }
 
 struct Remote {
-    session: Arc<Session>,
+    link: Arc<Link>,
     address: String,
     privilege: Option<Become>,
     environment: IndexMap<String, String>,
@@ -116,7 +157,38 @@ impl Shell for Remote {
         format!("ssh {}", self.address)
     }
 
-    async fn run(&self, mut spec: CommandSpec) -> Result<CommandOutput, ModuleError> {
+    async fn run(&self, spec: CommandSpec) -> Result<CommandOutput, ModuleError> {
+        let session = self.link.session().await?;
+        let done = self.run_on(&session, spec).await;
+        if matches!(&done, Err(problem) if problem.kind == ErrorKind::Unreachable) {
+            self.link.forget(&session).await;
+        }
+        done
+    }
+
+    fn reconnects(&self) -> bool {
+        true
+    }
+
+    async fn reconnect(&self, within: Duration) -> Result<(), ModuleError> {
+        self.link.reconnect(within).await
+    }
+
+    async fn read(&self, path: &str) -> Result<Vec<u8>, ModuleError> {
+        read_by_command(self, path).await
+    }
+
+    async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), ModuleError> {
+        write_by_command(self, path, content, mode).await
+    }
+}
+
+impl Remote {
+    async fn run_on(
+        &self,
+        session: &Session,
+        mut spec: CommandSpec,
+    ) -> Result<CommandOutput, ModuleError> {
         let line = self.line(&spec)?;
         spec.stdin = privilege::input(spec.stdin.take(), self.privilege.as_ref());
         let lost = |problem: &dyn std::fmt::Display| {
@@ -125,7 +197,7 @@ impl Shell for Remote {
                 format!("the connection to `{}` was lost: {problem}", self.address),
             )
         };
-        let mut command = self.session.raw_command(line);
+        let mut command = session.raw_command(line);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.stdin(if spec.stdin.is_some() {
             Stdio::piped()
@@ -194,14 +266,6 @@ impl Shell for Remote {
             stdout: out,
             stderr: err,
         })
-    }
-
-    async fn read(&self, path: &str) -> Result<Vec<u8>, ModuleError> {
-        read_by_command(self, path).await
-    }
-
-    async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), ModuleError> {
-        write_by_command(self, path, content, mode).await
     }
 }
 

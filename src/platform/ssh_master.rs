@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use layerplay_modules::core::arguments::boolean;
@@ -103,18 +104,23 @@ impl Target {
         })
     }
 
-    /// Connects, and again as often as the settings allow where the machine did not answer.
-    pub(super) async fn connect(&self) -> Result<Session, ModuleError> {
+    /// Connects, and again as often as the settings allow where the machine did not answer. `within` is how long it may
+    /// take to answer, where that is not the settings'.
+    pub(super) async fn connect(&self, within: Option<Duration>) -> Result<Session, ModuleError> {
+        let seconds = within.map_or(self.timeout, |within| {
+            // A second is the least that `ssh` knows.
+            u32::try_from(within.as_secs()).unwrap_or(u32::MAX).max(1)
+        });
         let mut left = self.retries;
         loop {
-            match self.attempt().await {
+            match self.attempt(seconds).await {
                 Err(_) if left > 0 => left -= 1,
                 ended => return ended,
             }
         }
     }
 
-    async fn attempt(&self) -> Result<Session, ModuleError> {
+    async fn attempt(&self, timeout: u32) -> Result<Session, ModuleError> {
         let here = |problem: io::Error| {
             ModuleError::failed(format!(
                 "cannot prepare a connection to `{}`: {problem}",
@@ -147,7 +153,7 @@ impl Target {
         // user, what is only a default behind them.
         ssh.args(&self.arguments)
             .arg("-o")
-            .arg(format!("ConnectTimeout={}", self.timeout))
+            .arg(format!("ConnectTimeout={timeout}"))
             .arg("-o")
             .arg(if self.checks_host_key {
                 "StrictHostKeyChecking=yes"

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 /// A folder with a playbook in it. `{{ base }}` is the folder that its tasks write to.
 pub struct Project {
     dir: tempfile::TempDir,
+    /// The words of a program that runs layerplay.
+    wrapper: Vec<String>,
 }
 
 /// How a run went.
@@ -35,13 +37,26 @@ impl Project {
         for folder in ["files/tree/sub/empty", "templates", "out"] {
             std::fs::create_dir_all(dir.path().join(folder)).unwrap();
         }
-        let project = Self { dir };
+        let wrapper = Vec::new();
+        let project = Self { dir, wrapper };
         project.source("files/one.txt", "one\n", 0o640);
         project.source("files/tree/a", "a\n", 0o644);
         project.source("files/tree/sub/b c", "b\n", 0o755);
         symlink("a", project.dir.path().join("files/tree/link")).unwrap();
         project.source("templates/page.j2", "for {{ who }}\n", 0o604);
         project
+    }
+
+    /// Runs layerplay by another program.
+    pub fn inside(mut self, words: &[&str]) -> Self {
+        self.wrapper = words.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Puts a program in front of those of this machine.
+    pub fn program(&self, name: &str, text: &str) {
+        std::fs::create_dir_all(self.dir.path().join("bin")).unwrap();
+        self.source(&format!("bin/{name}"), text, 0o755);
     }
 
     fn source(&self, name: &str, text: &str, mode: u32) {
@@ -87,10 +102,15 @@ impl Project {
         );
         let playbook = self.dir.path().join("play.yml");
         std::fs::write(&playbook, &play).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_layerplay"))
+        let path = std::env::var("PATH").unwrap();
+        let mut words = self.wrapper.clone();
+        words.push(env!("CARGO_BIN_EXE_layerplay").to_owned());
+        let output = Command::new(&words[0])
+            .args(&words[1..])
             .args(["run", "--format", "ansible", "-i", "localhost,"])
             .args(options)
             .arg(&playbook)
+            .env("PATH", format!("{}/bin:{path}", self.dir.path().display()))
             .output()
             .unwrap();
         let said = format!(

@@ -5,6 +5,7 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod accounts;
 mod architecture;
 mod bad_input;
 mod command_line;
@@ -18,6 +19,7 @@ mod main_job;
 mod object_faults;
 mod objects;
 mod own_modules;
+mod packages;
 mod privilege;
 mod registry;
 mod registry_auth;
@@ -25,6 +27,8 @@ mod rollouts;
 mod services;
 mod settings;
 mod ssh;
+mod ssh_keys;
 mod support;
+mod system;
 mod traces;
 mod vault;

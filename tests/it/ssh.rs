@@ -74,13 +74,7 @@ impl Sshd {
         std::fs::write(at("config"), config).unwrap();
         // Only for sshd's own privilege separation.
         std::fs::create_dir_all("/run/sshd").unwrap();
-        let child = Command::new(program("sshd"))
-            .args(["-D", "-e", "-f"])
-            .arg(at("config"))
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(at("log")).unwrap())
-            .spawn()
-            .unwrap();
+        let child = Self::spawn(dir.path());
         let sshd = Self { child, dir, port };
         let deadline = Instant::now() + Duration::from_secs(30);
         for address in addresses {
@@ -94,6 +88,19 @@ impl Sshd {
             }
         }
         sshd
+    }
+
+    /// Starts the server of a folder.
+    fn spawn(dir: &Path) -> Child {
+        let mut log = std::fs::File::options();
+        log.append(true).create(true);
+        Command::new(program("sshd"))
+            .args(["-D", "-e", "-f"])
+            .arg(dir.join("config"))
+            .stdout(Stdio::null())
+            .stderr(log.open(dir.join("log")).unwrap())
+            .spawn()
+            .unwrap()
     }
 
     fn log(&self) -> String {
@@ -360,4 +367,93 @@ async fn nodes_are_asked_by_ssh_when_the_inventory_says_so() {
     .await;
     assert!(output.status.success(), "{said}\n{}", sshd.log());
     answers.abort();
+}
+
+/// Ends the server, and the connection that it is called by, as a host that goes down does.
+const AGAIN: &str = "#!/bin/sh
+cd DIR || exit 1
+echo two > boot
+read -r server < pid
+p=$$
+while read -r _ _ _ parent _ < /proc/$p/stat && [ \"$parent\" != \"$server\" ]; do p=$parent; done
+kill -9 \"$server\" \"$p\"
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_reboots_is_there_again() {
+    let mut sshd = Sshd::start(&[Ipv4Addr::LOCALHOST], None);
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let shown = dir.path().display();
+    std::fs::write(at("boot"), "one\n").unwrap();
+    std::fs::write(at("again"), AGAIN.replace("DIR", &shown.to_string())).unwrap();
+    std::fs::set_permissions(at("again"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(at("pid"), format!("{}\n", sshd.child.id())).unwrap();
+    let mut inventory = json!({"all": {"hosts": {"one": {"ansible_host": "127.0.0.1"}}}});
+    inventory["all"]["vars"] = sshd.variables();
+
+    // What cannot reboot is told, and the time it may take is kept.
+    let playbook = format!(
+        "
+- hosts: one
+  gather_facts: false
+  vars: {{boot: cat {shown}/boot}}
+  tasks:
+    - reboot: {{reboot_command: \"{shown}/again\", boot_time_command: \"{{{{ boot }}}}\"}}
+      check_mode: true
+      register: would
+    - reboot: {{reboot_command: /bin/false now, boot_time_command: \"{{{{ boot }}}}\"}}
+      register: refused
+      ignore_errors: true
+    - reboot: {{reboot_command: /bin/true, boot_time_command: \"{{{{ boot }}}}\", reboot_timeout: 1}}
+      register: late
+      ignore_errors: true
+    - reboot:
+      delegate_to: localhost
+      register: here
+      ignore_errors: true
+    - assert:
+        that:
+          - would is changed and would.rebooted
+          - refused is failed and not refused.rebooted and 'Reboot command failed' in refused.msg
+          - late is failed and 'it has not gone down yet' in late.msg
+          - here is failed and 'would reboot the control node' in here.msg
+"
+    );
+    let (output, said) = play(dir.path(), &inventory, &playbook).await;
+    assert!(output.status.success(), "{said}");
+
+    // Whoever waits for the server sees it end, and starts it again.
+    let folder = sshd.dir.path().to_owned();
+    let pid = sshd.child.id();
+    let mut old = std::mem::replace(&mut sshd.child, Command::new("true").spawn().unwrap());
+    let restart = std::thread::spawn(move || {
+        old.wait().unwrap();
+        Sshd::spawn(&folder)
+    });
+    let playbook = format!(
+        "
+- hosts: one
+  gather_facts: false
+  tasks:
+    - reboot:
+        reboot_command: \"{shown}/again\"
+        boot_time_command: cat {shown}/boot
+        reboot_timeout: 120
+        connect_timeout: 5
+        test_command: test -e {shown}/boot
+      register: done
+    - assert: {{that: [done is changed, done.rebooted, done.elapsed is integer]}}
+    - command: cat {shown}/boot
+      register: boot
+    - assert: {{that: [boot.stdout == 'two']}}
+"
+    );
+    let (output, said) = play(dir.path(), &inventory, &playbook).await;
+    // A play that fails before the reboot leaves the server as it is.
+    if !output.status.success() {
+        let _ = Command::new("kill").arg(pid.to_string()).status();
+    }
+    sshd.child = restart.join().unwrap();
+    assert!(output.status.success(), "{said}\n{}", sshd.log());
 }

@@ -96,7 +96,7 @@ pub(super) async fn inspect(
         checksum: None,
         edit: Some(Edit {
             before,
-            msg: edited.msg,
+            msg: Some(edited.msg),
             result,
             backup_key: around.backup_key,
             header: format!("{}{}", around.path, around.header),
