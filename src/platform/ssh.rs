@@ -163,11 +163,8 @@ impl Key {
             }
             ModuleError::new(
                 ErrorKind::Unreachable,
-                format!(
-                    "failed to connect to `{}` via ssh: {}",
-                    self.address,
-                    said.trim()
-                ),
+                // Ansible's words, which scripts look for.
+                format!("Failed to connect to the host via ssh: {}", said.trim()),
             )
             .hint(format!(
                 "try `ssh {}` by hand: key, user, port, and the host's key in `known_hosts`",

@@ -90,23 +90,28 @@ impl Ansible {
             Status::Unreachable => format!("fatal: [{host}]: UNREACHABLE!{}", body(" => ")),
         };
         self.output.line(&line);
-        if result.ignored {
+        // Of a loop it is said once, behind its items.
+        if result.ignored && result.item.is_none() {
             self.output.line("...ignoring");
         }
     }
 }
 
+/// What is left out of the results of `debug`.
+const DEBUG_HIDES: &[&str] = &["attempts", "changed", "failed", "skipped", "skip_reason"];
+
 /// One line of JSON, or indented by four for results that exist to be read (`debug`, `assert`).
 fn dump(result: &Map<String, Value>, indented: bool, task: &TaskRef) -> String {
     let mut result = result.clone();
+    if task.action.ends_with("debug") {
+        // What was asked for, and nothing of how it was found.
+        result.retain(|key, _| !DEBUG_HIDES.contains(&key.as_str()));
+    }
     if indented {
         result.retain(|key, _| {
             !matches!(key.as_str(), "failed" | "skipped" | "failed_when_result")
                 && !key.starts_with('_')
         });
-        if task.action.ends_with("debug") {
-            result.shift_remove("changed");
-        }
         let mut buffer = Vec::new();
         let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
         let mut serializer = serde_json::Serializer::with_formatter(&mut buffer, formatter);

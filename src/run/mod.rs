@@ -127,6 +127,8 @@ pub enum Ended {
     Ok,
     HostFailed,
     Unreachable,
+    /// A file that was opened on the way has a mistake.
+    Mistake,
     HeldAtGate,
     Interrupted,
     Error,
@@ -139,7 +141,7 @@ impl Ended {
             Self::Ok => 0,
             Self::Error => 1,
             Self::HostFailed => 2,
-            Self::Unreachable => 4,
+            Self::Unreachable | Self::Mistake => 4,
             Self::HeldAtGate => 10,
             Self::Interrupted => 99,
         }

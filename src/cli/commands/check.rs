@@ -32,7 +32,8 @@ pub(in crate::cli) fn run(args: &CheckArgs) -> u8 {
 
 fn look(args: &CheckArgs) -> Result<Diagnostics, Diagnostics> {
     let reader = project::reader(&args.vault)?;
-    let (playbooks, catalogue, mut problems) = project::playbooks(&args.playbooks, &reader)?;
+    let (playbooks, catalogue, mut problems) =
+        project::playbooks(&args.playbooks, &reader, &args.inventory.extra_vars)?;
     let mut world = None;
     if !args.inventory.inventory.is_empty() {
         let (inventory, extra, _) =

@@ -28,7 +28,8 @@ pub(in crate::cli) fn run(args: &RunArgs) -> u8 {
 fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
     let reader = project::reader(&args.vault)?;
     let reach = reach(&args.reach)?;
-    let (playbooks, catalogue, warnings) = project::playbooks(&args.playbooks, &reader)?;
+    let (playbooks, catalogue, warnings) =
+        project::playbooks(&args.playbooks, &reader, &args.inventory.extra_vars)?;
     project::show(&warnings);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
