@@ -54,10 +54,24 @@ pub fn parse<A: DeserializeOwned>(
     serde_path_to_error::deserialize(Value::Object(converted)).map_err(|problem| {
         let path = problem.path().to_string();
         let name = path.split(['.', '[']).next().unwrap_or_default().to_owned();
-        let message = format!("`{module}`: argument `{path}`: {}", problem.inner());
+        let inner = problem.inner().to_string();
+        let message = choice(&path, &inner)
+            .unwrap_or_else(|| format!("`{module}`: argument `{path}`: {inner}"));
         ModuleError::argument(name, message)
             .hint(format!("`layerplay doc {module}` lists its arguments"))
     })
+}
+
+/// What serde says about a word that is none of an argument's, in Ansible's words.
+fn choice(path: &str, problem: &str) -> Option<String> {
+    let (wrong, known) = problem
+        .strip_prefix("unknown variant `")?
+        .split_once("`, expected ")?;
+    let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+    let list = known.join(", ");
+    Some(format!(
+        "value of {path} must be one of: {list}, got: {wrong}"
+    ))
 }
 
 /// The other names of arguments (`x-aliases` in the schema), each with the name that it stands for.
@@ -71,38 +85,30 @@ pub fn aliases(properties: &Map<String, Value>) -> HashMap<&str, &String> {
         .collect()
 }
 
-/// Arguments that must be given and are not.
+/// Arguments that must be given and are not, in Ansible's words, which playbooks look for.
 pub fn missing(module: &str, names: &[&str]) -> ModuleError {
-    let list: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    let word = if names.len() == 1 {
-        "argument"
-    } else {
-        "arguments"
-    };
-    let message = format!("`{module}` lacks the {word} {}", list.join(", "));
+    let message = format!("missing required arguments: {}", names.join(", "));
     ModuleError::argument(names.first().copied().unwrap_or_default(), message)
         .hint(format!("`layerplay doc {module}` lists its arguments"))
 }
 
-/// An argument that a module does not have, with the nearest that it has.
+/// An argument that a module does not have, in Ansible's words, with the nearest that it has.
 pub fn unknown(module: &str, name: &str, properties: &Map<String, Value>) -> ModuleError {
     let near = properties
         .keys()
         .map(|known| (strsim::damerau_levenshtein(name, known), known))
         .filter(|(distance, known)| *distance <= (name.len().max(known.len()) / 3).max(1))
         .min();
-    let error = ModuleError::argument(name, format!("`{module}` has no argument `{name}`"));
+    let mut known: Vec<&str> = properties.keys().map(String::as_str).collect();
+    known.sort_unstable();
+    let message = format!(
+        "Unsupported parameters for ({module}) module: {name}. Supported parameters include: {}.",
+        known.join(", ")
+    );
+    let error = ModuleError::argument(name, message);
     match near {
         Some((_, near)) => error.hint(format!("did you mean `{near}`?")),
-        None if properties.is_empty() => error.hint("it takes none"),
-        None => {
-            let list = properties
-                .keys()
-                .map(|known| format!("`{known}`"))
-                .collect::<Vec<_>>()
-                .join(", ");
-            error.hint(format!("it takes {list}"))
-        }
+        None => error.hint(format!("`layerplay doc {module}` lists its arguments")),
     }
 }
 
@@ -164,28 +170,29 @@ fn convert(
         ModuleError::argument(
             name,
             format!(
-                "`{module}`: argument `{name}` must be {wanted}, and is {}",
+                "argument '{name}' is of type {} and we were unable to convert to {wanted}",
                 shown(value)
             ),
         )
+        .hint(format!("`layerplay doc {module}` lists its arguments"))
     };
     match value {
-        Value::String(text) if allows("boolean") => boolean(text)
-            .map(Value::Bool)
-            .ok_or_else(|| wrong("a boolean")),
+        Value::String(text) if allows("boolean") => {
+            boolean(text).map(Value::Bool).ok_or_else(|| wrong("bool"))
+        }
         Value::Number(number) if allows("boolean") => match number.as_i64() {
             Some(0) => Ok(Value::Bool(false)),
             Some(1) => Ok(Value::Bool(true)),
-            _ => Err(wrong("a boolean")),
+            _ => Err(wrong("bool")),
         },
         Value::String(text) if allows("integer") => text
             .trim()
             .parse::<i64>()
             .map(Value::from)
-            .map_err(|_| wrong("a whole number")),
+            .map_err(|_| wrong("int")),
         Value::String(text) if allows("number") => {
             let number = text.trim().parse::<f64>().ok().and_then(Number::from_f64);
-            number.map(Value::Number).ok_or_else(|| wrong("a number"))
+            number.map(Value::Number).ok_or_else(|| wrong("float"))
         }
         Value::String(text) if allows("array") => Ok(text
             .split(',')
@@ -205,7 +212,7 @@ fn convert(
             &types
                 .iter()
                 .filter(|kind| **kind != "null")
-                .map(|kind| article(kind))
+                .map(|kind| type_name(kind))
                 .collect::<Vec<_>>()
                 .join(" or "),
         )),
@@ -221,14 +228,15 @@ pub fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-fn article(kind: &str) -> &str {
+/// A type's name as Ansible has it.
+fn type_name(kind: &str) -> &str {
     match kind {
-        "string" => "text",
-        "integer" => "a whole number",
-        "number" => "a number",
-        "boolean" => "a boolean",
-        "array" => "a list",
-        "object" => "a mapping",
+        "string" => "str",
+        "integer" => "int",
+        "number" => "float",
+        "boolean" => "bool",
+        "array" => "list",
+        "object" => "dict",
         other => other,
     }
 }
@@ -236,12 +244,13 @@ fn article(kind: &str) -> &str {
 /// What a value is, without the value: it may be a secret.
 fn shown(value: &Value) -> &'static str {
     match value {
-        Value::Null => "nothing",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "other text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "a mapping",
+        Value::Null => "NoneType",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float",
+        Value::Number(_) => "int",
+        Value::String(_) => "str",
+        Value::Array(_) => "list",
+        Value::Object(_) => "dict",
     }
 }
 
@@ -320,25 +329,22 @@ mod tests {
         assert_eq!(unknown.argument.as_deref(), Some("pausd"));
         assert_eq!(
             unknown.message,
-            "`machine_config_pool` has no argument `pausd`"
+            "Unsupported parameters for (machine_config_pool) module: pausd. Supported parameters include: nodes, options, paused, pool, timeout."
         );
         assert_eq!(unknown.hint.as_deref(), Some("did you mean `paused`?"));
 
         let missing = read(json!({})).unwrap_err();
-        assert_eq!(
-            missing.message,
-            "`machine_config_pool` lacks the argument `pool`"
-        );
+        assert_eq!(missing.message, "missing required arguments: pool");
 
         let wrong = read(json!({"pool": "w", "timeout": "soon"})).unwrap_err();
         assert_eq!(
             wrong.message,
-            "`machine_config_pool`: argument `timeout` must be a whole number, and is other text"
+            "argument 'timeout' is of type str and we were unable to convert to int"
         );
         let shape = read(json!({"pool": {"a": 1}})).unwrap_err();
         assert_eq!(
             shape.message,
-            "`machine_config_pool`: argument `pool` must be text, and is a mapping"
+            "argument 'pool' is of type dict and we were unable to convert to str"
         );
         assert_eq!(
             read(json!({"pool": "w", "timeout": -1}))

@@ -79,9 +79,8 @@ impl Args {
             (None, None) => Vec::new(),
         };
         if words.iter().all(String::is_empty) {
-            return Err(ModuleError::argument("cmd", "no command given")
-                .hint(format!("write `{name}: PROGRAM ...`"))
-                .with("rc", 256));
+            return Err(ModuleError::argument("cmd", NO_COMMAND)
+                .hint(format!("write `{name}: PROGRAM ...`")));
         }
         Ok(words)
     }
@@ -94,6 +93,9 @@ impl Args {
         Some(text.into_bytes())
     }
 }
+
+/// Ansible's words for a task without a command.
+const NO_COMMAND: &str = "one of the following is required: _raw_params, cmd, argv";
 
 async fn exists(platform: &Platform, glob: &str, chdir: Option<&str>) -> Result<bool, ModuleError> {
     // The shell expands the glob; an unmatched one stays as it is and does not exist. Without separators a path with
@@ -207,7 +209,19 @@ async fn apply(args: &Args, work: Work, platform: &Platform) -> Result<Outcome, 
         Err(problem) if problem.kind == ErrorKind::MissingProgram => {
             let mut problem = problem;
             problem.result.extend(result);
-            return Err(problem.with("rc", 2).with("stdout", "").with("stderr", ""));
+            problem.message = format!("Error executing command: {problem}");
+            for name in ["stdout", "stderr"] {
+                problem = problem
+                    .with(name, "")
+                    .with(format!("{name}_lines"), json!([]));
+            }
+            return Err(problem.with("rc", 2));
+        }
+        Err(problem) if problem.kind == ErrorKind::NotFound => {
+            let mut problem = problem;
+            problem.result.extend(result);
+            problem.message = format!("Unable to change directory before execution: {problem}");
+            return Err(problem);
         }
         Err(problem) => return Err(problem),
     };
@@ -312,9 +326,9 @@ fn line(args: &Args, name: &str) -> Result<Work, ModuleError> {
         (Some(text), None) if !text.trim().is_empty() => text.clone(),
         (None, Some(argv)) => argv.join(" "),
         _ => {
-            return Err(ModuleError::argument("cmd", "no command given")
-                .hint(format!("write `{name}: LINE`"))
-                .with("rc", 256));
+            return Err(
+                ModuleError::argument("cmd", NO_COMMAND).hint(format!("write `{name}: LINE`"))
+            );
         }
     };
     let shell = args

@@ -153,9 +153,10 @@ impl Args {
             )
             .hint("give `os_image`, `config`, `kernel_arguments`, `extensions` or `kernel_type`"));
         }
-        let pool = self.pool.as_deref().ok_or_else(|| {
-            ModuleError::argument("pool", "`machine_config` lacks the argument `pool`")
-        })?;
+        let pool = self
+            .pool
+            .as_deref()
+            .ok_or_else(|| ModuleError::argument("pool", "missing required arguments: pool"))?;
         let view = PoolView::read(cluster, pool).await?;
         let (key, value) = pools::role_label(&view.pool).ok_or_else(|| {
             ModuleError::failed(format!("pool `{pool}` selects no MachineConfigs"))

@@ -91,11 +91,12 @@ impl Inventory {
         let (group, host): (Arc<str>, Arc<str>) = (Arc::from(group), Arc::from(host));
         self.add_host(&host);
         self.add_group(&group);
-        if &*group == "all" {
-            return;
-        }
         if let Some(known) = self.groups.get_mut(&group) {
             known.hosts.insert(Arc::clone(&host));
+        }
+        // All hosts are in `all`; for those that are written there it is only a place in the order.
+        if &*group == "all" {
+            return;
         }
         if let Some(known) = self.hosts.get_mut(&host) {
             known.groups.insert(group);
@@ -162,17 +163,28 @@ impl Inventory {
         found
     }
 
-    /// The hosts of a group and of all groups below it, in inventory order.
+    /// The hosts of a group and of all groups below it, in Ansible's order: its own, then those of its children, then
+    /// those of their children.
     pub fn members(&self, group: &str) -> Vec<Arc<str>> {
-        if group == "all" {
-            return self.hosts.keys().cloned().collect();
+        let mut groups: IndexSet<Arc<str>> = IndexSet::from([Arc::from(group)]);
+        let mut at = 0;
+        while let Some(name) = groups.get_index(at).cloned() {
+            let known = self.groups.get(&name);
+            groups.extend(
+                known
+                    .into_iter()
+                    .flat_map(|group| group.children.iter().cloned()),
+            );
+            at += 1;
         }
-        let groups = self.descendants(group);
-        self.hosts
-            .iter()
-            .filter(|(_, host)| host.groups.iter().any(|name| groups.contains(name)))
-            .map(|(name, _)| Arc::clone(name))
-            .collect()
+        let mut members: IndexSet<Arc<str>> = IndexSet::new();
+        for group in groups.iter().filter_map(|name| self.groups.get(name)) {
+            members.extend(group.hosts.iter().cloned());
+        }
+        if group == "all" {
+            members.extend(self.hosts.keys().cloned());
+        }
+        members.into_iter().collect()
     }
 
     /// The groups of a host with all their parents, weakest first: by depth, priority, name (`all` is the first).

@@ -88,7 +88,7 @@ impl Inventory {
 
     fn by_name(&self, name: &str) -> Result<Vec<Arc<str>>, PatternError> {
         if name == "all" || name == "*" {
-            return Ok(self.hosts.keys().cloned().collect());
+            return Ok(self.members("all"));
         }
         if name.contains(['*', '?', '[']) {
             let glob = globset::Glob::new(name).map_err(|problem| PatternError {

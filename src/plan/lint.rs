@@ -474,6 +474,7 @@ impl Linter<'_> {
         let is_defined = |name: &str| {
             magic.contains(name)
                 || name.starts_with("ansible_")
+                || name.starts_with("template_")
                 || matches!(name, "item" | "omit" | "loop")
                 || self.defined.contains(name)
                 || known.names.contains(name)

@@ -221,8 +221,9 @@ impl Target {
         let address = &self.address;
         ModuleError::new(
             ErrorKind::Unreachable,
+            // Ansible's words, which scripts look for.
             format!(
-                "failed to connect to `{address}` via ssh: {}",
+                "Failed to connect to the host via ssh: {}",
                 if lines.is_empty() {
                     "ssh said nothing".to_owned()
                 } else {

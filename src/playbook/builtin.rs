@@ -344,6 +344,13 @@ impl Builtin {
             .map(String::as_str)
     }
 
+    /// Whether an argument has this name.
+    pub(super) fn takes(self, argument: &str) -> bool {
+        self.page().is_none_or(|page| {
+            page.is_open || page.arguments.iter().any(|(name, ..)| *name == argument)
+        })
+    }
+
     /// The error for such an argument, as modules have it.
     pub fn wrong_argument(self, name: &str) -> ModuleError {
         let schema = self.info().schema;

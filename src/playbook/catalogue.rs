@@ -12,6 +12,7 @@ use layerplay_modules::contract::{DynModule, ModuleInfo};
 use super::{Builtin, Keywords, Strategy, YamlModule};
 use crate::diagnostic::nearest::nearest;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::inventory::Vars;
 use crate::source::{self, Reader, SourceFile};
 
 /// What a task runs.
@@ -77,6 +78,8 @@ pub struct Catalogue {
     passed_over: HashMap<String, PathBuf>,
     /// Reads the files that playbooks name.
     pub reader: Reader,
+    /// Variables of the command line, for the names of files that are imported.
+    pub extra: Vars,
     pub defaults: Defaults,
 }
 

@@ -128,6 +128,8 @@ impl Keywords {
 
     fn take_list(&mut self, key: &str, value: &Node, problems: &mut Diagnostics) -> bool {
         match key {
+            // As if it were not there.
+            "when" if value.is_null() => {}
             "when" => match Condition::from_node(value) {
                 Condition::All(conditions) => self.when.extend(conditions),
                 condition => self.when.push(condition),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::keywords::{self, BELOW_PLAYS, INHERITED, Keywords, each};
 use super::{Block, Catalogue, Item, Play, Playbook, Prompt, Role, Stage, Strategy, Task};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::inventory::Vars;
 use crate::source::{SourceFile, Span};
-use crate::template::Lazy;
+use crate::template::{Lazy, Scope, Templar, TemplateError, is_template};
 use crate::yaml::{Mapping, Node, parse};
 
 pub(super) const PLAY: &[&str] = &[
@@ -96,6 +97,33 @@ pub(super) struct Lowering<'c> {
     pub(super) role: Option<Arc<Role>>,
     pub(super) role_handlers: Vec<Arc<Task>>,
     pub(super) public_roles: Vec<Arc<Role>>,
+    /// Variables of the play that is being read.
+    play_vars: Arc<Vars>,
+}
+
+/// What is known while playbooks are read.
+struct Early {
+    layers: Vec<Arc<Vars>>,
+    extra: Vars,
+    dir: PathBuf,
+}
+
+impl Scope for Early {
+    fn lookup(&self, name: &str) -> Option<Lazy> {
+        if name == "playbook_dir" {
+            return Some(Lazy::Data(self.dir.display().to_string().into()));
+        }
+        let layers = self.layers.iter().rev();
+        self.extra
+            .get(name)
+            .or_else(|| layers.into_iter().find_map(|layer| layer.get(name)))
+            .cloned()
+    }
+
+    fn names(&self) -> Vec<Arc<str>> {
+        let layers = self.layers.iter().flat_map(|layer| layer.keys());
+        layers.chain(self.extra.keys()).cloned().collect()
+    }
 }
 
 impl<'c> Lowering<'c> {
@@ -108,6 +136,7 @@ impl<'c> Lowering<'c> {
             role: None,
             role_handlers: Vec::new(),
             public_roles: Vec::new(),
+            play_vars: Arc::default(),
         }
     }
 }
@@ -149,6 +178,13 @@ impl Lowering<'_> {
             );
             return Vec::new();
         };
+        if entries.is_empty() && self.depth == 0 {
+            self.error(
+                Code::WRONG_SHAPE,
+                &node.span,
+                "a playbook has at least one play",
+            );
+        }
         let mut plays = Vec::new();
         for entry in entries {
             let Some(mapping) = entry.as_mapping() else {
@@ -183,7 +219,7 @@ impl Lowering<'_> {
                 );
             }
         }
-        match self.open(name) {
+        match self.open(name, &own.vars) {
             Some(file) => {
                 self.depth += 1;
                 let plays = self.playbook(&file, &own.under(parent));
@@ -194,9 +230,16 @@ impl Lowering<'_> {
         }
     }
 
-    /// The file that an import names, beside the file that names it.
-    pub(super) fn open(&mut self, name: &Node) -> Option<Arc<SourceFile>> {
-        let text = name.as_str().unwrap_or_default();
+    /// The file that an import names, beside the file that names it. Its name may be a template of what is known
+    /// before the run: variables of the command line, of the play, of blocks and of the import.
+    pub(super) fn open(&mut self, name: &Node, vars: &[Arc<Vars>]) -> Option<Arc<SourceFile>> {
+        let text = match self.early(name, vars) {
+            Ok(text) => text,
+            Err(problem) => {
+                self.problems.push(problem.to_diagnostic());
+                return None;
+            }
+        };
         if self.depth > DEEPEST {
             self.error(
                 Code::MISSING_FILE,
@@ -205,13 +248,30 @@ impl Lowering<'_> {
             );
             return None;
         }
-        match self.catalogue.reader.read(&folder(&name.span).join(text)) {
+        match self.catalogue.reader.read(&folder(&name.span).join(&text)) {
             Ok(file) => Some(file),
             Err(problem) => {
                 self.error(Code::MISSING_FILE, &name.span, problem.to_string());
                 None
             }
         }
+    }
+
+    /// Text that may be a template of what is known before the run.
+    fn early(&self, node: &Node, vars: &[Arc<Vars>]) -> Result<String, TemplateError> {
+        let text = node.as_str().unwrap_or_default();
+        if !is_template(text) {
+            return Ok(text.to_owned());
+        }
+        let layers = std::iter::once(&self.play_vars).chain(vars);
+        let scope: Arc<dyn Scope> = Arc::new(Early {
+            layers: layers.cloned().collect(),
+            extra: self.catalogue.extra.clone(),
+            dir: self.base.clone(),
+        });
+        let templar = Templar::new(self.catalogue.reader.clone());
+        let value = templar.evaluate(&Lazy::from_node(node), &scope)?;
+        Ok(value.to_string())
     }
 
     fn play(&mut self, entry: &Node, mapping: &Mapping, parent: &Keywords) -> Option<Play> {
@@ -244,13 +304,42 @@ impl Lowering<'_> {
             self.error(Code::WRONG_SHAPE, &entry.span, "a play needs `hosts`");
             return None;
         };
-        if hosts.is_null() {
+        let is_empty = hosts.is_null()
+            || hosts.as_sequence().is_some_and(<[Node]>::is_empty)
+            || (hosts.as_sequence().is_none() && hosts.as_str().is_some_and(str::is_empty));
+        if is_empty {
             self.error(Code::WRONG_SHAPE, &hosts_key.span, "`hosts` is empty");
+        }
+        if let Some(name) = mapping
+            .get("name")
+            .filter(|name| name.as_sequence().is_some())
+        {
+            self.error(
+                Code::WRONG_SHAPE,
+                &name.span,
+                format!("`name` is text, not {}", name.describe()),
+            );
         }
         let keywords = own.under(parent);
         let vars = mapping
             .get("vars")
             .and_then(|node| keywords::vars(node, &mut self.problems));
+        let mut vars = vars.unwrap_or_default();
+        // As `import_playbook` says: of the level of the play's own, and stronger.
+        for layer in &keywords.vars {
+            vars.extend(
+                layer
+                    .iter()
+                    .map(|(name, value)| (Arc::clone(name), value.clone())),
+            );
+        }
+        self.play_vars = Arc::new(vars);
+        // Roles of the list come before those that tasks import.
+        let mut roles = Vec::new();
+        for entry in mapping.get("roles").into_iter().flat_map(each) {
+            roles.extend(self.role_entry(entry, &keywords, true));
+        }
+        let mut handlers = std::mem::take(&mut self.role_handlers);
         let mut section = |key: &str, handlers: bool| match mapping.get(key) {
             Some(node) => self.items(node, &keywords, handlers),
             None => Vec::new(),
@@ -261,14 +350,11 @@ impl Lowering<'_> {
             section("post_tasks", false),
         );
         let own_handlers = section("handlers", true);
-        let mut roles = Vec::new();
-        for entry in mapping.get("roles").into_iter().flat_map(each) {
-            roles.extend(self.role_entry(entry, &keywords, true));
-        }
-        let mut handlers = std::mem::take(&mut self.role_handlers);
+        // Those of listed roles, the play's own, those of roles that tasks import.
         for item in own_handlers {
             flatten(item, &mut handlers);
         }
+        handlers.append(&mut self.role_handlers);
         let prompts = mapping
             .get("vars_prompt")
             .into_iter()
@@ -288,7 +374,7 @@ impl Lowering<'_> {
             dir: folder(&entry.span),
             hosts: Lazy::from_node(hosts),
             hosts_span: hosts.span.clone(),
-            vars: Arc::new(vars.unwrap_or_default()),
+            vars: Arc::clone(&self.play_vars),
             vars_files: mapping
                 .get("vars_files")
                 .into_iter()
@@ -459,6 +545,13 @@ impl Lowering<'_> {
     }
 
     fn block(&mut self, mapping: &Mapping, parent: &Keywords, handlers: bool) -> Item {
+        if let Some((key, _)) = mapping.entry("block").filter(|(_, tasks)| tasks.is_null()) {
+            self.error(
+                Code::WRONG_SHAPE,
+                &key.span,
+                "`block` is a list of tasks, and is empty",
+            );
+        }
         let mut own = Keywords::default();
         for (key, value) in mapping.iter() {
             let word = key.as_str().unwrap_or_default();

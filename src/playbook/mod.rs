@@ -192,6 +192,8 @@ pub struct Loop {
     pub label: Option<Lazy>,
     pub pause: Option<Lazy>,
     pub extended: bool,
+    /// `extended_allitems`.
+    pub all_items: bool,
     pub break_when: Option<Condition>,
 }
 

@@ -23,7 +23,7 @@ pub struct Role {
     pub dir: PathBuf,
     /// `defaults/`: below everything else.
     pub defaults: Arc<Vars>,
-    /// `vars/`, then `vars` of the use.
+    /// `vars/`, which others see, too; then `vars` of the use, which are its own.
     pub vars: Vec<Arc<Vars>>,
     /// Other keys of the use: above `set_fact`.
     pub params: Arc<Vars>,
@@ -136,8 +136,11 @@ impl Lowering<'_> {
             if matches!(text, "role" | "name" | "src") {
                 continue;
             }
-            key.push_str(&format!("{text}={};", fingerprint(value)));
             let is_keyword = INHERITED.contains(&text) || BELOW_PLAYS.contains(&text);
+            // Whose rights it has and the like make no other use of it.
+            if !is_keyword || matches!(text, "when" | "tags" | "vars") {
+                key.push_str(&format!("{text}={};", fingerprint(value)));
+            }
             if text == "vars" || (is_keyword && own.take(text, value, &mut self.problems)) {
                 continue;
             }
@@ -217,10 +220,10 @@ impl Lowering<'_> {
             .and_then(keywords::yes_or_no);
         let mut vars = vec![self.role_vars(&dir, "vars", wish.vars_from.as_deref())];
         vars.extend(given.vars);
-        let short = direct.file_name().map_or_else(
-            || wish.name.clone(),
-            |name| name.to_string_lossy().into_owned(),
-        );
+        let short = match direct.file_name() {
+            Some(name) if direct.is_absolute() => name.to_string_lossy().into_owned(),
+            _ => wish.name.clone(),
+        };
         let mut names = Vars::from([
             (Arc::from("role_name"), Lazy::Data(short.clone().into())),
             (
@@ -262,9 +265,6 @@ impl Lowering<'_> {
             dir: dir.clone(),
         });
         self.role = Some(Arc::clone(&role));
-        if wish.public {
-            self.public_roles.push(Arc::clone(&role));
-        }
         let mut items = Vec::new();
         for entry in meta
             .and_then(|meta| meta.get("dependencies"))
@@ -272,6 +272,10 @@ impl Lowering<'_> {
             .flat_map(each)
         {
             items.extend(self.role_entry(entry, parent, wish.public));
+        }
+        // Above those that it depends on.
+        if wish.public {
+            self.public_roles.push(Arc::clone(&role));
         }
         let tasks = file_of(&dir, "tasks", wish.tasks_from.as_deref());
         if tasks.is_none() && wish.tasks_from.is_some() {

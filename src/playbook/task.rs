@@ -27,6 +27,25 @@ pub(super) const TASK: &[&str] = &[
     "retries",
     "until",
 ];
+/// What an include may say besides; `when` and loops are its own.
+const INCLUDE: &[&str] = &[
+    "action",
+    "args",
+    "collections",
+    "debugger",
+    "ignore_errors",
+    "listen",
+    "loop",
+    "loop_control",
+    "name",
+    "no_log",
+    "register",
+    "run_once",
+    "tags",
+    "timeout",
+    "vars",
+    "when",
+];
 pub(super) const CONTROL: &[&str] = &[
     "loop_var",
     "index_var",
@@ -172,10 +191,16 @@ impl Lowering<'_> {
         if let (Kind::Builtin(Builtin::ImportTasks), keywords) = (&kind, own.clone()) {
             return self.import_tasks(value, mapping, &keywords.under(parent), is_handler);
         }
+        if let Kind::Builtin(action @ (Builtin::IncludeTasks | Builtin::IncludeRole)) = &kind {
+            self.include_words(*action, mapping, &args, name_node);
+        }
         if let Kind::Builtin(Builtin::ImportRole) = &kind {
             return self.import_role(&args, entry, mapping, &own, parent);
         }
-        let condition = |key: &str| mapping.get(key).map(Condition::from_node);
+        let condition = |key: &str| {
+            let node = mapping.get(key).filter(|node| !node.is_null());
+            node.map(Condition::from_node)
+        };
         let register = mapping.get("register").and_then(|node| {
             let text = node.as_str().unwrap_or_default();
             if keywords::is_name(text) {
@@ -226,6 +251,44 @@ impl Lowering<'_> {
         })))
     }
 
+    /// An include takes few keywords: what is for its tasks goes into `apply`.
+    fn include_words(
+        &mut self,
+        action: Builtin,
+        mapping: &Mapping,
+        args: &Arguments,
+        name_node: &Node,
+    ) {
+        for (key, _) in mapping.iter() {
+            let word = key.as_str().unwrap_or_default();
+            let is_other =
+                INHERITED.contains(&word) || BELOW_PLAYS.contains(&word) || TASK.contains(&word);
+            if is_other && !INCLUDE.contains(&word) {
+                self.problems.push(
+                    Diagnostic::error(
+                        Code::UNKNOWN_KEYWORD,
+                        format!("`{}` has no keyword `{word}`", action.name()),
+                    )
+                    .at(&key.span, "")
+                    .help(format!(
+                        "what holds for the tasks inside goes into `apply: {{{word}: ...}}`, or into a block around"
+                    )),
+                );
+            }
+        }
+        for (name, _) in &args.named {
+            if action.takes(name) {
+                continue;
+            }
+            let place = args.places.get(name).unwrap_or(&name_node.span).clone();
+            self.error(
+                Code::UNKNOWN_KEYWORD,
+                &place,
+                format!("Invalid options for {}: {name}", action.name()),
+            );
+        }
+    }
+
     fn import_tasks(
         &mut self,
         value: &Node,
@@ -244,7 +307,7 @@ impl Lowering<'_> {
             .as_mapping()
             .and_then(|mapping| mapping.get("file"))
             .unwrap_or(value);
-        let file = self.open(name)?;
+        let file = self.open(name, &keywords.vars)?;
         self.depth += 1;
         let block = self.task_file(&file, keywords, handlers);
         self.depth -= 1;
@@ -309,7 +372,7 @@ impl Lowering<'_> {
         let (key, items) = found.next()?;
         if let Some((second, _)) = found.next() {
             self.error(
-                Code::CONFLICTING_KEYWORDS,
+                Code::TWO_LOOPS,
                 &second.span,
                 "a task has one loop, not two",
             );
@@ -345,6 +408,7 @@ impl Lowering<'_> {
             label: control.get("label").map(Lazy::from_node),
             pause: control.get("pause").map(Lazy::from_node),
             extended: text("extended").is_some_and(|text| matches!(text, "true" | "yes")),
+            all_items: text("extended_allitems").is_none_or(|text| matches!(text, "true" | "yes")),
             break_when: control.get("break_when").map(Condition::from_node),
         })
     }

@@ -100,11 +100,15 @@ impl Ansible {
             Status::Unreachable => format!("fatal: [{host}]: UNREACHABLE!{}", body(" => ")),
         };
         self.output.line(&line);
-        if result.ignored {
+        // Of a loop it is said once, behind its items.
+        if result.ignored && result.item.is_none() {
             self.output.line("...ignoring");
         }
     }
 }
+
+/// What is left out of the results of `debug`.
+const DEBUG_HIDES: &[&str] = &["attempts", "changed", "failed", "skipped", "skip_reason"];
 
 /// One line of JSON, or indented by four for results that exist to be read (`debug`, `assert`).
 /// Keys are in alphabetical order, to any depth.
@@ -115,6 +119,10 @@ fn dump(
     format: ResultFormat,
 ) -> String {
     let mut result = result.clone();
+    if task.action.ends_with("debug") {
+        // What was asked for, and nothing of how it was found.
+        result.retain(|key, _| !DEBUG_HIDES.contains(&key.as_str()));
+    }
     result.sort_keys();
     result.values_mut().for_each(Value::sort_all_objects);
     if indented {
@@ -122,9 +130,6 @@ fn dump(
             !matches!(key.as_str(), "failed" | "skipped" | "failed_when_result")
                 && !key.starts_with('_')
         });
-        if task.action.ends_with("debug") {
-            result.shift_remove("changed");
-        }
         if format == ResultFormat::Yaml {
             return yaml(result);
         }

@@ -10,14 +10,14 @@ use layerplay_modules::platform::Platform;
 use layerplay_modules::{ModuleError, Retry};
 use serde_json::{Map, Value, json};
 
-use super::lookup::{form_for, whole};
+use super::lookup::{form_for, template_names, whole};
 use super::result::{Done, to_json};
 use super::{Run, builtin, gate, nested};
 use crate::event::TaskRef;
 use crate::playbook::{Kind, Task, yes_or_no};
 use crate::source::Span;
-use crate::template::{Form, Lazy, Templar, TemplateError, TemplateText, is_template};
-use crate::vars::TaskScope;
+use crate::template::{Condition, Form, Lazy, Templar, TemplateError, TemplateText, is_template};
+use crate::vars::{HostState, TaskScope};
 
 /// A module that asks for it is tried again this often (a conflict, an API server that restarts).
 const RETRIES: u32 = 3;
@@ -43,6 +43,8 @@ pub(super) struct Unit {
 /// A template failed, or a value has the wrong form: what the result says.
 pub(super) enum Problem {
     Template(TemplateError),
+    /// The value of an argument: of which.
+    Argument(String, TemplateError),
     Text(String),
 }
 
@@ -56,6 +58,7 @@ impl Problem {
     pub(super) fn done(self) -> Done {
         match self {
             Self::Template(problem) => Done::template(&problem),
+            Self::Argument(place, problem) => Done::template_in(&place, &problem),
             Self::Text(message) => Done::failed(message),
         }
     }
@@ -120,7 +123,10 @@ impl Unit {
             }
         }
         for (name, lazy) in &self.task.args.named {
-            let value = self.templar().evaluate(lazy, &scope)?;
+            let value = self
+                .templar()
+                .evaluate(lazy, &scope)
+                .map_err(|problem| self.argument_problem(name, problem))?;
             if Templar::is_omit(&value) {
                 all.shift_remove(&**name);
             } else {
@@ -136,7 +142,10 @@ impl Unit {
             }
         }
         if let (Some(free), Some(info)) = (&self.task.args.free, self.task.kind.info()) {
-            let value = self.templar().evaluate(free, &scope)?;
+            let value = self
+                .templar()
+                .evaluate(free, &scope)
+                .map_err(|problem| self.argument_problem("_raw_params", problem))?;
             let name = info
                 .free_form
                 .clone()
@@ -144,6 +153,81 @@ impl Unit {
             all.insert(name, to_json(&value));
         }
         Ok(all)
+    }
+
+    /// The template of an argument failed: in Ansible's words.
+    fn argument_problem(&self, argument: &str, problem: TemplateError) -> Problem {
+        let names = self.names();
+        let full = names.iter().find(|name| name.contains('.'));
+        let module = full.unwrap_or(&self.task.action);
+        Problem::Argument(
+            format!(
+                "Finalization of task args for '{module}' failed: Error while resolving value for '{argument}': "
+            ),
+            problem,
+        )
+    }
+
+    /// `ansible_failed_task`: the task as it was meant to run.
+    pub(super) fn failed_task(&self) -> Value {
+        let keywords = &self.task.keywords;
+        let scope = self.scope.share();
+        let whole = |lazy: Option<&Lazy>| {
+            lazy.and_then(|lazy| self.templar().evaluate(lazy, &scope).ok())
+                .map_or(Value::Null, |value| to_json(&value))
+        };
+        let conditions: Vec<Value> = keywords.when.iter().map(shown_condition).collect();
+        let mut arguments = self.arguments().unwrap_or_default();
+        if let Some(free) = &self.task.args.free {
+            arguments.insert("_raw_params".to_owned(), whole(Some(free)));
+        }
+        let names = self.names();
+        let full = names.iter().find(|name| name.contains('.'));
+        json!({
+            "name": self.task.name.as_ref().map_or_else(|| json!(""), |name| whole(Some(name))),
+            "action": self.task.action,
+            "_resolved_action": full.unwrap_or(&self.task.action),
+            "args": arguments,
+            "tags": keywords.tags,
+            "when": conditions,
+            "register": self.task.register.as_deref(),
+            "delegate_to": self.delegated_to,
+            "ignore_errors": whole(keywords.ignore_errors.as_ref()),
+            "become": whole(keywords.become_.as_ref()),
+            "become_user": whole(keywords.become_user.as_ref()),
+            "run_once": whole(keywords.run_once.as_ref()),
+            "no_log": whole(keywords.no_log.as_ref()),
+            "retries": whole(self.task.retries.as_ref()),
+            "delay": whole(self.task.delay.as_ref()),
+            "vars": self.task.vars.as_ref().map(|vars| {
+                vars.iter()
+                    .map(|(name, value)| (name.to_string(), whole(Some(value))))
+                    .collect::<Map<String, Value>>()
+            }).unwrap_or_default(),
+        })
+    }
+
+    /// The hosts that get the facts of the task: the one that it is delegated to, all of the batch, or its own.
+    pub(super) fn fact_hosts(&self) -> Vec<Arc<HostState>> {
+        let is_set = |lazy: Option<&Lazy>| self.flag(lazy).unwrap_or(None).unwrap_or(false);
+        let keywords = &self.task.keywords;
+        if let Some(other) = &self.delegated_to
+            && is_set(keywords.delegate_facts.as_ref())
+        {
+            return vec![self.run.world.host(other)];
+        }
+        let batch = self
+            .scope
+            .play
+            .as_ref()
+            .filter(|_| is_set(keywords.run_once.as_ref()))
+            .and_then(|play| Some(play.batch.read().ok()?.clone()));
+        match batch {
+            Some(hosts) if !hosts.is_empty() => {
+                hosts.iter().map(|host| self.run.world.host(host)).collect()
+            }
+            _ => vec![Arc::clone(&self.scope.host)],
+        }
     }
 
     /// Every name of the task's module, for `module_defaults`.
@@ -344,7 +428,7 @@ impl Unit {
         let fail = |message: String| Box::new(Done::failed(message));
         let path = self.find_file(name, file.folder).map_err(|looked| {
             fail(format!(
-                "could not find `{name}` on this machine; looked in {}",
+                "Could not find or access '{name}' on this machine; looked in {}",
                 looked
                     .iter()
                     .map(|dir| dir.display().to_string())
@@ -375,8 +459,16 @@ impl Unit {
         };
         let text = if is_template {
             let form = form(arguments, &path, &self.scope.search_path).map_err(fail)?;
+            let shared = self.scope.share();
+            let dest = arguments.get("dest").and_then(Value::as_str);
+            let names = template_names(&path, dest, |name| shared.lookup(name).is_some());
+            let names = names
+                .into_iter()
+                .map(|(name, value)| (name, Lazy::Data(value)))
+                .collect();
+            let scope = self.scope.clone().with_local(names).share();
             self.templar()
-                .render_file(&whole(&source), &self.scope.share(), &form)
+                .render_file(&whole(&source), &scope, &form)
                 .map_err(|problem| Box::new(Done::template(&problem)))?
         } else {
             source.text.clone()
@@ -431,4 +523,14 @@ fn form(arguments: &Map<String, Value>, path: &Path, search: &[PathBuf]) -> Resu
         }
     }
     Ok(form_for(form, path, search))
+}
+
+/// A condition as it is written.
+fn shown_condition(condition: &Condition) -> Value {
+    match condition {
+        Condition::Bool(value) => json!(value),
+        Condition::Expression(text) => json!(&*text.text),
+        Condition::All(several) => several.iter().map(shown_condition).collect(),
+        Condition::Wrong { .. } => Value::Null,
+    }
 }

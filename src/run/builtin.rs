@@ -83,15 +83,24 @@ fn debug(unit: &Unit, arguments: &Map<String, Value>) -> Done {
         return done;
     }
     let mut result = Map::new();
+    if arguments.contains_key("var") && arguments.contains_key("msg") {
+        return Done::failed("parameters are mutually exclusive: msg|var");
+    }
     match arguments.get("var") {
         Some(Value::String(expression)) => {
             let template = TemplateText::from_text("var", expression);
-            let value = match unit.templar().expression(&template, &unit.scope.share()) {
+            let scope = unit.scope.share();
+            let value = match unit.templar().expression(&template, &scope) {
                 Ok(value) => to_json(&value),
                 Err(problem) if problem.kind == TemplateErrorKind::Undefined => {
-                    json!("VARIABLE IS NOT DEFINED!")
+                    match scope.lookup(expression.trim()) {
+                        Some(lazy) => as_far_as_it_goes(unit, &lazy, &mut 0),
+                        None => json!(hole(1, &problem.message)),
+                    }
                 }
-                Err(problem) => return Done::template(&problem),
+                Err(problem) => {
+                    return Done::template_in("Error while resolving value for 'var': ", &problem);
+                }
             };
             result.insert(expression.clone(), value);
         }
@@ -115,10 +124,38 @@ fn debug(unit: &Unit, arguments: &Map<String, Value>) -> Done {
     }
 }
 
+/// What stands for a part that cannot be shown.
+fn hole(number: usize, why: &str) -> String {
+    format!("<< error {number} - {why} >>")
+}
+
+/// What `debug` shows of a variable in which something is undefined.
+fn as_far_as_it_goes(unit: &Unit, lazy: &Lazy, holes: &mut usize) -> Value {
+    match lazy {
+        Lazy::Map(entries) => Value::Object(
+            entries
+                .iter()
+                .map(|(key, value)| (key.to_string(), as_far_as_it_goes(unit, value, holes)))
+                .collect(),
+        ),
+        Lazy::List(items) => items
+            .iter()
+            .map(|item| as_far_as_it_goes(unit, item, holes))
+            .collect(),
+        other => match unit.templar().evaluate(other, &unit.scope.share()) {
+            Ok(value) => to_json(&value),
+            Err(problem) => {
+                *holes += 1;
+                json!(hole(*holes, &problem.message))
+            }
+        },
+    }
+}
+
 fn assert(unit: &Unit, arguments: &Map<String, Value>) -> Done {
     let conditions: Vec<Value> = match arguments.get("that") {
         Some(Value::Array(items)) => items.clone(),
-        Some(Value::Null) | None => return Done::failed("`assert` lacks the argument `that`"),
+        Some(Value::Null) | None => return Done::failed("missing required arguments: that"),
         Some(one) => vec![one.clone()],
     };
     let scope = unit.scope.share();
@@ -126,7 +163,7 @@ fn assert(unit: &Unit, arguments: &Map<String, Value>) -> Done {
         let (judged, shown) = match &item {
             Value::Bool(value) => (Condition::Bool(*value), value.to_string()),
             Value::String(text) => (condition(text), text.clone()),
-            other => return Done::failed(format!("a condition cannot be `{other}`")),
+            _ => return Done::failed("Task failed: Conditional expressions must be strings."),
         };
         match unit.templar().condition(&judged, &scope) {
             Ok(true) => {}
@@ -145,7 +182,7 @@ fn assert(unit: &Unit, arguments: &Map<String, Value>) -> Done {
                     ..Done::default()
                 };
             }
-            Err(problem) => return Done::template(&problem),
+            Err(problem) => return Done::condition(&problem),
         }
     }
     let message = arguments
@@ -166,17 +203,18 @@ fn lazy(value: &Value) -> Lazy {
 fn set_fact(unit: &Unit, arguments: Map<String, Value>) -> Done {
     let mut facts = Map::new();
     let mut warnings = Vec::new();
-    let is_kept = text(&arguments, "cacheable").is_some_and(|text| yes_or_no(&text) == Some(true));
+    let mut is_cacheable = false;
     for (name, value) in arguments {
         if name == "cacheable" {
+            is_cacheable = matches!(value.to_string().trim_matches('"'), "true" | "yes" | "True");
             continue;
         }
         let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_')
             && !name.starts_with(|c: char| c.is_ascii_digit());
         if !is_name || name.is_empty() {
-            return Done::failed(format!(
-                "The variable name '{name}' is not valid. Variables must start with a letter or underscore character, and contain only letters, numbers and underscores."
-            ));
+            let mut done = Done::failed(format!("Task failed: Invalid variable name '{name}'."));
+            done.help = Some("Variable names must be strings starting with a letter or underscore character, and contain only letters, numbers and underscores.".to_owned());
+            return done;
         }
         if is_reserved(&name) {
             warnings.push(format!(
@@ -190,22 +228,15 @@ fn set_fact(unit: &Unit, arguments: Map<String, Value>) -> Done {
             "No key/value pairs provided, at least one is required for this action to succeed",
         );
     }
-    let delegated = unit
-        .flag(unit.task.keywords.delegate_facts.as_ref())
-        .unwrap_or(None)
-        .unwrap_or(false);
-    let host = match (&unit.delegated_to, delegated) {
-        (Some(other), true) => unit.run.world.host(other),
-        _ => Arc::clone(&unit.scope.host),
+    let named = || {
+        let facts = facts.iter();
+        facts.map(|(name, value)| (Arc::from(name.as_str()), lazy(value)))
     };
-    let set = || {
-        facts
-            .iter()
-            .map(|(name, value)| (Arc::from(name.as_str()), lazy(value)))
-    };
-    host.add_set(set());
-    if is_kept {
-        unit.run.keep_facts(&host, set());
+    for host in unit.fact_hosts() {
+        host.add_set(named());
+        if is_cacheable {
+            unit.run.keep_facts(&host, named());
+        }
     }
     Done {
         warnings,
@@ -293,10 +324,16 @@ fn include_vars(unit: &Unit, arguments: &Map<String, Value>) -> Done {
     }
     match text(arguments, "name") {
         Some(name) => {
-            let whole = Lazy::map(vars);
-            unit.scope.host.add_included([(Arc::from(name), whole)]);
+            let whole: Vars = Vars::from([(Arc::from(name), Lazy::map(vars))]);
+            for host in unit.fact_hosts() {
+                host.add_included(whole.clone());
+            }
         }
-        None => unit.scope.host.add_included(vars),
+        None => {
+            for host in unit.fact_hosts() {
+                host.add_included(vars.clone());
+            }
+        }
     }
     Done::ok(json!({"ansible_facts": facts, "ansible_included_var_files": files}))
 }
@@ -313,11 +350,12 @@ fn include_tasks(unit: &Unit, arguments: &Map<String, Value>) -> Done {
     } else {
         unit.find_file(&name, "tasks").ok()
     };
-    let Some(file) = found else {
-        return Done::failed(format!(
-            "Could not find or access '{name}' on the Ansible Controller."
-        ));
+    // One that is not there fails when it is opened, whatever `ignore_errors` says.
+    let missing = || {
+        let nearest = unit.scope.search_path.first();
+        nearest.map_or_else(|| PathBuf::from(&name), |dir| dir.join(&name))
     };
+    let file = found.unwrap_or_else(missing);
     let mut done = Done::ok(json!({"include": file.display().to_string()}));
     done.requests.push(request(unit, arguments, file, None));
     done
@@ -390,13 +428,16 @@ fn meta(unit: &Unit) -> Done {
         "end_play" => Some(Request::EndPlay),
         "end_batch" => Some(Request::EndBatch),
         "end_host" => Some(Request::EndHost),
+        "end_role" => Some(Request::EndRole),
         "clear_facts" => {
             unit.scope.host.clear_facts();
             None
         }
         "refresh_inventory" => Some(Request::RefreshInventory),
         "noop" | "reset_connection" => None,
-        other => return Done::failed(format!("invalid meta action requested: {other}")),
+        other => Some(Request::Stop(format!(
+            "invalid meta action requested: {other}"
+        ))),
     };
     Done {
         requests: request.into_iter().collect(),
@@ -410,6 +451,12 @@ fn add_host(unit: &Unit, arguments: &Map<String, Value>) -> Done {
         .find_map(|key| text(arguments, key));
     let Some(name) = name else {
         return Done::failed("name, host or hostname needs to be provided");
+    };
+    let (name, port) = match name.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') && port.parse::<u16>().is_ok() => {
+            (host.to_owned(), Some(json!(port)))
+        }
+        _ => (name, None),
     };
     let groups = names(
         ["groups", "group", "groupname"]
@@ -425,6 +472,10 @@ fn add_host(unit: &Unit, arguments: &Map<String, Value>) -> Done {
             )
         })
         .map(|(key, value)| (Arc::from(key.as_str()), lazy(value)))
+        .chain(
+            port.iter()
+                .map(|port| (Arc::from("ansible_ssh_port"), lazy(port))),
+        )
         .collect();
     let changed = unit.run.world.change_inventory(|inventory| {
         let is_new = !inventory.hosts.contains_key(name.as_str());

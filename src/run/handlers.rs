@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use super::Ended;
 use super::play::PlayRun;
-use super::walk::Here;
+use super::walk::{Here, Walked};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::event::EventKind;
 use crate::playbook::Task;
 
@@ -52,10 +54,11 @@ impl PlayRun {
                 continue;
             }
             if chosen.is_empty() {
-                if let Ok(mut missing) = self.missing_handler.lock() {
-                    missing.get_or_insert_with(|| name.clone());
-                }
-                self.end(false);
+                self.stop(
+                    Ended::Error,
+                    Diagnostic::error(Code::UNKNOWN_HANDLER, format!("The requested handler '{name}' was not found in either the main handlers list nor in the listening handlers list"))
+                        .at(&self.play.span, "in this play"),
+                );
             }
             if let Ok(mut notified) = self.notified.lock() {
                 notified.entry(Arc::clone(host)).or_default().extend(chosen);
@@ -70,9 +73,14 @@ impl PlayRun {
             .unwrap_or_default()
     }
 
-    /// Runs notified handlers; returns the hosts that are still well.
-    pub(super) async fn flush_handlers(self: &Arc<Self>, hosts: Vec<Arc<str>>) -> Vec<Arc<str>> {
+    /// Runs notified handlers. `rescuable` inside of a block that catches their failures.
+    pub(super) async fn flush_handlers(
+        self: &Arc<Self>,
+        hosts: Vec<Arc<str>>,
+        rescuable: bool,
+    ) -> Walked {
         let mut alive = hosts;
+        let mut failed = Vec::new();
         let mut extra: Vec<Arc<str>> = Vec::new();
         if self.play.force_handlers {
             extra = self.failed_hosts();
@@ -94,10 +102,19 @@ impl PlayRun {
             if chosen.is_empty() {
                 continue;
             }
-            let after = self.task(handler, chosen.clone(), &Here::default()).await;
+            let here = Here {
+                rescuable,
+                ..Here::default()
+            };
+            let after = self.task(handler, chosen.clone(), &here).await;
             alive.retain(|host| !chosen.contains(host) || after.ok.contains(host));
+            failed.extend(after.failed);
         }
-        alive
+        Walked {
+            ok: alive,
+            failed,
+            ..Walked::default()
+        }
     }
 }
 

@@ -17,6 +17,13 @@ use crate::playbook::{Item, Keywords, RoleWish, Task, lower_included, lower_role
 use crate::template::Lazy;
 use crate::vars::{Layers, Vars};
 
+/// An include whose file was read.
+pub(super) struct Opened {
+    include: Included,
+    items: Vec<Item>,
+    hosts: Vec<Arc<str>>,
+}
+
 /// Hosts that asked for the same file with the same parameters.
 pub(super) struct Included {
     pub(super) file: PathBuf,
@@ -28,14 +35,16 @@ pub(super) struct Included {
 }
 
 impl PlayRun {
-    pub(super) async fn include(
+    /// Reads what the hosts asked for. A file or role that is not there is their failure; one with a mistake in it ends
+    /// the run.
+    pub(super) fn open_include(
         self: &Arc<Self>,
         task: &Arc<Task>,
         task_ref: &TaskRef,
         include: Included,
         here: &Here,
         walked: &mut Walked,
-    ) {
+    ) -> Option<Opened> {
         let hosts: Vec<Arc<str>> = include
             .hosts
             .iter()
@@ -43,18 +52,16 @@ impl PlayRun {
             .cloned()
             .collect();
         if hosts.is_empty() {
-            return;
+            return None;
         }
-        self.run.bus.emit(EventKind::Included {
-            task: task_ref.clone(),
-            file: include.file.display().to_string(),
-            hosts: hosts.iter().map(ToString::to_string).collect(),
-            item: include.item.clone(),
-        });
         let mut parent = task.around.as_deref().cloned().unwrap_or_default();
         apply(&mut parent, include.apply.as_ref());
         let items = match self.open(task, &include, &parent) {
             Ok(items) => items,
+            Err(problems) if !is_hosts_failure(&problems) => {
+                self.stop(super::Ended::Mistake, problems);
+                return None;
+            }
             Err(problems) => {
                 let text: Vec<String> = problems
                     .0
@@ -96,11 +103,40 @@ impl PlayRun {
                     self.mark_failed(&hosts);
                 }
                 walked.failed.extend(hosts);
-                return;
+                return None;
             }
         };
+        self.run.bus.emit(EventKind::Included {
+            task: task_ref.clone(),
+            file: include.file.display().to_string(),
+            hosts: hosts.iter().map(ToString::to_string).collect(),
+            item: include.item.clone(),
+        });
         for host in &hosts {
             self.run.bus.count(host, Status::Ok, false, false);
+        }
+        Some(Opened {
+            include,
+            items,
+            hosts,
+        })
+    }
+
+    /// Runs what an include brought.
+    pub(super) async fn include(
+        self: &Arc<Self>,
+        opened: Opened,
+        here: &Here,
+        walked: &mut Walked,
+    ) {
+        let Opened {
+            include,
+            items,
+            mut hosts,
+        } = opened;
+        hosts.retain(|host| walked.ok.contains(host));
+        if hosts.is_empty() || self.is_over() {
+            return;
         }
         let mut search_path: Vec<PathBuf> = match &include.role {
             Some(_) => Vec::new(),
@@ -117,7 +153,17 @@ impl PlayRun {
             .ok
             .retain(|host| !hosts.contains(host) || after.ok.contains(host));
         walked.failed.extend(after.failed);
+        walked.left.extend(after.left);
     }
+}
+
+/// Whether an include fails for its hosts only: what it names is not there, or holds no tasks.
+fn is_hosts_failure(problems: &Diagnostics) -> bool {
+    problems.0.first().is_some_and(|first| {
+        first.code == Code::UNREADABLE
+            || first.message.starts_with("the role '")
+            || first.message.starts_with("expected a list of tasks")
+    })
 }
 
 impl PlayRun {
@@ -137,10 +183,13 @@ impl PlayRun {
             }
             (role.items, problems)
         } else {
-            let file = catalogue
-                .reader
-                .read(&include.file)
-                .map_err(|problem| Diagnostic::error(Code::UNREADABLE, problem.to_string()))?;
+            let file = catalogue.reader.read(&include.file).map_err(|_| {
+                let path = include.file.display();
+                Diagnostic::error(
+                    Code::UNREADABLE,
+                    format!("Could not find or access '{path}' on the Ansible Controller."),
+                )
+            })?;
             lower_included(&file, catalogue, parent, task.is_handler, base, around)
         };
         if problems.has_errors() {

@@ -128,6 +128,8 @@ pub enum Ended {
     Ok,
     HostFailed,
     Unreachable,
+    /// A file that was opened on the way has a mistake.
+    Mistake,
     HeldAtGate,
     Interrupted,
     Error,
@@ -140,7 +142,7 @@ impl Ended {
             Self::Ok => 0,
             Self::Error => 1,
             Self::HostFailed => 2,
-            Self::Unreachable => 4,
+            Self::Unreachable | Self::Mistake => 4,
             Self::HeldAtGate => 10,
             Self::Interrupted => 99,
         }

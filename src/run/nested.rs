@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use layerplay_modules::core::arguments::{missing, unknown};
 use layerplay_modules::platform::{CommandSpec, Platform};
 use layerplay_modules::{FieldChange, ModuleError};
 use minijinja::Value as TemplateValue;
@@ -12,7 +13,6 @@ use serde_json::{Map, Value, json};
 
 use super::attempt::{Problem, Unit};
 use super::result::{Done, map, to_json};
-use crate::diagnostic::nearest::nearest;
 use crate::playbook::{Item, Keywords, OptionType, Task, YamlModule, yes_or_no};
 use crate::template::Lazy;
 use crate::vars::Vars;
@@ -109,13 +109,11 @@ fn options(module: &YamlModule, mut arguments: Map<String, Value>) -> Result<Var
         .keys()
         .find(|key| !module.options.contains_key(key.as_str()))
     {
-        let error = ModuleError::argument(wrong, format!("`{name}` has no argument `{wrong}`"));
-        return Err(
-            match nearest(wrong, module.options.keys().map(AsRef::as_ref)) {
-                Some(near) => error.hint(format!("did you mean `{near}`?")),
-                None => error.hint(format!("`layerplay doc {name}` lists its arguments")),
-            },
-        );
+        let known = module.options.keys();
+        let known = known
+            .map(|option| (option.to_string(), Value::Null))
+            .collect();
+        return Err(unknown(name, wrong, &known));
     }
     let mut vars = Vars::new();
     for (option, spec) in &module.options {
@@ -139,11 +137,7 @@ fn options(module: &YamlModule, mut arguments: Map<String, Value>) -> Result<Var
             }
             (None, Some(default)) => default.clone(),
             (None, None) if spec.required => {
-                return Err(ModuleError::argument(
-                    &**option,
-                    format!("`{name}` lacks the argument `{option}`"),
-                )
-                .hint(format!("`layerplay doc {name}` lists its arguments")));
+                return Err(missing(name, &[&**option]));
             }
             (None, None) => Lazy::Data(TemplateValue::UNDEFINED),
         };

@@ -17,7 +17,7 @@ use crate::event::{EventKind, Place};
 use crate::plan::{BatchSize, Selection, batches};
 use crate::playbook::{Item, Play, Playbook, Strategy, Task, yes_or_no};
 use crate::promote::StageRecord;
-use crate::template::Lazy;
+use crate::template::{Lazy, TemplateErrorKind};
 use crate::vars::{Gathering, Layers, PlayContext, TaskScope, Vars, load_path};
 
 /// One play on one batch.
@@ -39,7 +39,8 @@ pub(super) struct PlayRun {
     play_over: AtomicBool,
     fatal: AtomicBool,
     over_limit: AtomicBool,
-    pub(super) missing_handler: Mutex<Option<String>>,
+    /// Why the run cannot go on.
+    stopped: Mutex<Option<(Ended, Diagnostics)>>,
     /// Those of the play, then those of roles that were included.
     pub(super) handlers: RwLock<Vec<Arc<Task>>>,
     pub(super) roles: Roles,
@@ -59,7 +60,7 @@ pub(super) async fn all(run: &Arc<Run>, playbooks: &[Playbook]) -> (Ended, Diagn
             match one(run, &Arc::new(play.clone()), &mut stages).await {
                 Ok(true) => {}
                 Ok(false) => return (verdict(run), Diagnostics::default()),
-                Err(Stop::Problems(problems)) => return (Ended::Error, problems),
+                Err(Stop::Problems(ended, problems)) => return (ended, problems),
                 Err(Stop::Held) => return (Ended::HeldAtGate, Diagnostics::default()),
             }
         }
@@ -68,13 +69,13 @@ pub(super) async fn all(run: &Arc<Run>, playbooks: &[Playbook]) -> (Ended, Diagn
 }
 
 pub(super) enum Stop {
-    Problems(Diagnostics),
+    Problems(Ended, Diagnostics),
     Held,
 }
 
 impl From<Diagnostic> for Stop {
     fn from(problem: Diagnostic) -> Self {
-        Self::Problems(problem.into())
+        Self::Problems(Ended::Error, problem.into())
     }
 }
 
@@ -98,18 +99,14 @@ async fn one(
     play: &Arc<Play>,
     stages: &mut IndexMap<String, StageRecord>,
 ) -> Result<bool, Stop> {
-    run.world.prepare(&play.dir).map_err(Stop::Problems)?;
+    run.world
+        .prepare(&play.dir)
+        .map_err(|problems| Stop::Problems(Ended::Error, problems))?;
     let nobody = run.world.host("localhost");
     let mut context = PlayContext {
         dir: play.dir.clone(),
-        roles: play
-            .roles
-            .iter()
-            .filter_map(|item| match item {
-                Item::Role(used) => Some(used.role.name.clone()),
-                _ => None,
-            })
-            .collect(),
+        roles: role_names(play),
+        dependencies: dependencies(play),
         stage: play.stage.as_ref().map(|stage| stage.name.clone()),
         ..PlayContext::default()
     };
@@ -250,18 +247,20 @@ async fn one(
             name: context.name.clone(),
             dir: context.dir.clone(),
             roles: context.roles.clone(),
+            dependencies: context.dependencies.clone(),
             stage: context.stage.clone(),
             all_hosts: context.all_hosts.clone(),
             ..PlayContext::default()
         };
-        shared.alive = RwLock::new(
-            hosts
-                .iter()
-                .filter(|host| !run.is_lost(host))
+        // What playbooks read is in the inventory's order, whatever `order` says.
+        let known = |wanted: &[Arc<str>]| {
+            let all = context.all_hosts.iter();
+            all.filter(|host| wanted.contains(host) && !run.is_lost(host))
                 .cloned()
-                .collect(),
-        );
-        shared.batch = RwLock::new(batch.clone());
+                .collect()
+        };
+        shared.alive = RwLock::new(known(&hosts));
+        shared.batch = RwLock::new(known(&batch));
         let (line, column) = play.span.line_column();
         run.bus.emit(EventKind::PlayStarted {
             name: shared.name.clone(),
@@ -294,7 +293,7 @@ async fn one(
             play_over: AtomicBool::new(false),
             fatal: AtomicBool::new(false),
             over_limit: AtomicBool::new(false),
-            missing_handler: Mutex::default(),
+            stopped: Mutex::default(),
             handlers: RwLock::new(play.handlers.clone()),
             roles: Roles::of(play),
         };
@@ -308,16 +307,9 @@ async fn one(
         {
             record.failed.extend(failed.iter().map(ToString::to_string));
         }
-        if let Some(name) = playing
-            .missing_handler
-            .lock()
-            .ok()
-            .and_then(|name| name.clone())
+        if let Some((ended, problems)) = playing.stopped.lock().ok().and_then(|mut why| why.take())
         {
-            return Err(Stop::from(
-                Diagnostic::error(Code::UNKNOWN_HANDLER, format!("The requested handler '{name}' was not found in either the main handlers list nor in the listening handlers list"))
-                    .at(&play.span, "in this play"),
-            ));
+            return Err(Stop::Problems(ended, problems));
         }
         let all_failed = !batch.is_empty() && batch.iter().all(|host| run.is_lost(host));
         if all_failed || playing.fatal.load(Ordering::Relaxed) {
@@ -331,6 +323,22 @@ async fn one(
         }
     }
     Ok(true)
+}
+
+/// The roles of the list, and those that tasks import.
+fn role_names(play: &Play) -> Vec<String> {
+    let public = play.public_roles.iter();
+    let direct = public.filter(|role| role.parents.is_empty());
+    let names: IndexSet<String> = direct.map(|role| role.name.clone()).collect();
+    names.into_iter().collect()
+}
+
+/// The roles that those depend on.
+fn dependencies(play: &Play) -> Vec<String> {
+    let public = play.public_roles.iter();
+    let below = public.filter(|role| !role.parents.is_empty());
+    let names: IndexSet<String> = below.map(|role| role.name.clone()).collect();
+    names.into_iter().collect()
 }
 
 fn order(hosts: &mut Vec<Arc<str>>, order: Option<&str>) {
@@ -379,7 +387,7 @@ impl PlayRun {
             for items in section.iter().filter(|items| !items.is_empty()) {
                 alive = self.items(items, alive, Here::default()).await.ok;
             }
-            alive = self.flush_handlers(alive).await;
+            alive = self.flush_handlers(alive, false).await.ok;
         }
     }
 
@@ -399,12 +407,19 @@ impl PlayRun {
                 scope.play_vars = std::iter::once(Arc::clone(&self.play.vars))
                     .chain(layers.iter().cloned())
                     .collect();
-                let value = self
-                    .run
-                    .world
-                    .templar
-                    .evaluate(lazy, &scope.share())
-                    .map_err(|problem| Stop::from(problem.to_diagnostic()))?;
+                let value = match self.run.world.templar.evaluate(lazy, &scope.share()) {
+                    Ok(value) => value,
+                    Err(problem) if problem.kind == TemplateErrorKind::Undefined => {
+                        let why = &problem.message;
+                        self.run.bus.emit(EventKind::Warning {
+                            message: format!(
+                                "skipping vars_files item due to an undefined variable: {why}"
+                            ),
+                        });
+                        continue;
+                    }
+                    Err(problem) => return Err(Stop::from(problem.to_diagnostic())),
+                };
                 let names = match to_json(&value) {
                     serde_json::Value::Array(names) => names
                         .iter()
@@ -421,17 +436,17 @@ impl PlayRun {
                         ]
                     })
                     .find(|path| path.exists());
-                let path = found.ok_or_else(|| {
-                    Stop::from(
-                        Diagnostic::error(
-                            Code::MISSING_FILE,
-                            format!("vars file {} was not found", names.join(" or ")),
-                        )
-                        .at(&self.play.span, ""),
-                    )
-                })?;
+                // As ansible-core 2.19, which passes over them in silence.
+                let Some(path) = found else {
+                    let names = names.join(" or ");
+                    self.run.bus.emit(EventKind::Warning {
+                        message: format!("vars file {names} was not found for {host}"),
+                    });
+                    continue;
+                };
                 layers.push(Arc::new(
-                    load_path(&path, self.run.world.templar.reader()).map_err(Stop::Problems)?,
+                    load_path(&path, self.run.world.templar.reader())
+                        .map_err(|problems| Stop::Problems(Ended::Error, problems))?,
                 ));
             }
             self.vars.insert(host, layers);
@@ -450,6 +465,14 @@ impl PlayRun {
 
     pub(super) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed) || self.run.cancel.is_cancelled()
+    }
+
+    /// Nothing more is run; the first reason counts.
+    pub(super) fn stop(&self, ended: Ended, problems: impl Into<Diagnostics>) {
+        if let Ok(mut stopped) = self.stopped.lock() {
+            stopped.get_or_insert_with(|| (ended, problems.into()));
+        }
+        self.end(false);
     }
 
     /// `meta: end_batch`, `end_play`.

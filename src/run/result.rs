@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::diagnostic::draw;
 use crate::event::Status;
 use crate::source::Span;
-use crate::template::TemplateError;
+use crate::template::{TemplateError, TemplateErrorKind};
 
 /// What a task of the engine's own asks the walk to do.
 #[derive(Debug, Clone)]
@@ -29,6 +29,9 @@ pub(super) enum Request {
     EndPlay,
     EndBatch,
     EndHost,
+    EndRole,
+    /// The run cannot go on: why.
+    Stop(String),
 }
 
 /// One result.
@@ -76,11 +79,25 @@ impl Done {
     }
 
     pub(super) fn template(problem: &TemplateError) -> Self {
+        Self::template_in("", problem)
+    }
+
+    /// A template failed where the words say; the message is in Ansible's form, which playbooks look into.
+    pub(super) fn template_in(place: &str, problem: &TemplateError) -> Self {
         Self {
             diagnostic: Some(draw(&problem.to_diagnostic(), false)),
             help: problem.help.clone(),
-            ..Self::failed(problem.message.clone())
+            ..Self::failed(format!("Task failed: {place}{}", problem.message))
         }
+    }
+
+    /// A condition failed.
+    pub(super) fn condition(problem: &TemplateError) -> Self {
+        let place = match problem.kind {
+            TemplateErrorKind::Undefined => "Error while evaluating conditional: ",
+            _ => "",
+        };
+        Self::template_in(place, problem)
     }
 
     pub(super) fn outcome(outcome: Outcome) -> Self {
@@ -148,7 +165,7 @@ impl Done {
     pub(super) fn whole(&self) -> Map<String, Value> {
         let mut whole = Map::new();
         whole.insert("changed".to_owned(), json!(self.changed));
-        whole.insert("failed".to_owned(), json!(self.failed || self.unreachable));
+        whole.insert("failed".to_owned(), json!(self.failed));
         if self.skipped {
             whole.insert("skipped".to_owned(), json!(true));
         }

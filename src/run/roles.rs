@@ -59,6 +59,7 @@ impl PlayRun {
             );
         }
         walked.ok.extend(again);
+        walked.ok.append(&mut walked.left);
         walked.ok = self.in_order(walked.ok.iter());
         walked
     }
@@ -89,7 +90,11 @@ impl PlayRun {
     pub(super) fn with_roles(&self, scope: &mut TaskScope, role: Option<&Arc<Role>>) {
         let own = role.map(|role| role.parents.iter().chain([role]));
         if let Ok(public) = self.roles.public.read() {
-            for role in public.iter().chain(own.into_iter().flatten()) {
+            for role in public.iter() {
+                scope.defaults.push(Arc::clone(&role.defaults));
+                scope.role_vars.extend(role.vars.first().cloned());
+            }
+            for role in own.into_iter().flatten() {
                 scope.defaults.push(Arc::clone(&role.defaults));
                 scope.role_vars.extend(role.vars.iter().cloned());
             }

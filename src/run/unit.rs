@@ -10,7 +10,9 @@ use super::attempt::{Problem, Unit};
 use super::result::{Done, to_json};
 use crate::event::{EventKind, TaskResult};
 use crate::playbook::Loop;
-use crate::template::{Condition, Lazy, TemplateErrorKind, TemplateText, Value as TemplateValue};
+use crate::template::{
+    Condition, Lazy, Templar, TemplateErrorKind, TemplateText, Value as TemplateValue,
+};
 use crate::vars::Vars;
 
 /// How a host's part of a task ended.
@@ -74,14 +76,27 @@ impl Unit {
         };
         match looping.lookup.as_deref() {
             None => list(&value).ok_or_else(|| {
-                Problem::Text(format!("Invalid data passed to 'loop', it requires a list, got this instead: {value}. Hint: If you passed a list/dict of just one element, try adding wantlist=True to your lookup invocation or use q/query instead of lookup."))
+                let kind = match value.kind() {
+                    _ if Templar::is_omit(&value) => "omit",
+                    minijinja::value::ValueKind::Map => "dict",
+                    minijinja::value::ValueKind::String => "str",
+                    minijinja::value::ValueKind::Number => "int",
+                    minijinja::value::ValueKind::Bool => "bool",
+                    minijinja::value::ValueKind::None => "NoneType",
+                    _ => "object",
+                };
+                Problem::Text(format!(
+                    "The `loop` value must resolve to a 'list', not '{kind}'."
+                ))
             }),
             Some("list") if list(&value).is_none() => {
                 Err(Problem::Text("with_list expects a list".to_owned()))
             }
             Some(name) => {
                 let terms = list(&value).unwrap_or_else(|| vec![value.clone()]);
-                Ok(self.templar().loop_items(name, terms, &self.scope.share())?)
+                Ok(self
+                    .templar()
+                    .loop_items(name, terms, &self.scope.share())?)
             }
         }
     }
@@ -98,8 +113,10 @@ impl Unit {
             Err(problem) => {
                 // A list that cannot be made is no failure of a task that is skipped anyway.
                 let is_undefined = matches!(&problem, Problem::Template(inner) if inner.kind == TemplateErrorKind::Undefined);
-                if is_undefined && matches!(self.judge_when(), Ok(Some(_))) {
-                    return (Done::skipped("Conditional result was False"), None);
+                if is_undefined && let Ok(Some(condition)) = self.judge_when() {
+                    let mut done = Done::skipped("Conditional result was False");
+                    done.result.insert("false_condition".to_owned(), condition);
+                    return (done, None);
                 }
                 return (problem.done(), None);
             }
@@ -129,7 +146,7 @@ impl Unit {
             if looping.extended {
                 local.insert(
                     Arc::from("ansible_loop"),
-                    Lazy::Data(extended(&items, index)),
+                    Lazy::Data(extended(&items, index, looping.all_items)),
                 );
             }
             let previous = self.scope.local.last().filter(|_| index > 0).cloned();
@@ -155,7 +172,12 @@ impl Unit {
             let label = match label {
                 Ok(label) => label.to_string(),
                 Err(problem) => {
-                    done = problem.done();
+                    done = match problem {
+                        Problem::Template(problem) => {
+                            Done::template_in("Failed to template loop_control.label: ", &problem)
+                        }
+                        other => other.done(),
+                    };
                     item.to_string()
                 }
             };
@@ -176,15 +198,16 @@ impl Unit {
                 .unwrap_or(None)
                 .unwrap_or(false);
             // Inside of a module in YAML the loop is a step of the task that a person wrote.
-            if done.requests.is_empty()
-                && self.caller.is_none()
-                && !matches!(
-                    self.task.kind,
-                    crate::playbook::Kind::Builtin(
-                        crate::playbook::Builtin::IncludeTasks
-                            | crate::playbook::Builtin::IncludeRole
-                    )
-                )
+            let is_told = done.requests.is_empty() && self.caller.is_none();
+            if is_told
+                && (done.skipped
+                    || !matches!(
+                        self.task.kind,
+                        crate::playbook::Kind::Builtin(
+                            crate::playbook::Builtin::IncludeTasks
+                                | crate::playbook::Builtin::IncludeRole
+                        )
+                    ))
             {
                 let label = if no_log {
                     "(censored due to no_log)".to_owned()
@@ -192,16 +215,25 @@ impl Unit {
                     label
                 };
                 let failed = done.failed || done.unreachable;
+                let mut result = self.shown(
+                    &done,
+                    Some(label),
+                    no_log,
+                    failed && ignored,
+                    failed && in_rescue,
+                    begun.elapsed().as_secs_f64(),
+                );
+                // `debug` shows what was asked for and nothing else.
+                let is_debug = matches!(
+                    self.task.kind,
+                    crate::playbook::Kind::Builtin(crate::playbook::Builtin::Debug)
+                );
+                if !no_log && !is_debug {
+                    result.result.clone_from(&entry);
+                }
                 self.run.bus.emit(EventKind::ItemDone {
                     task: self.task_ref.clone(),
-                    result: self.shown(
-                        &done,
-                        Some(label),
-                        no_log,
-                        failed && ignored,
-                        failed && in_rescue,
-                        begun.elapsed().as_secs_f64(),
-                    ),
+                    result,
                 });
             }
             let stop = looping.break_when.as_ref().map(|condition| {
@@ -216,7 +248,7 @@ impl Unit {
             match stop {
                 Some(Ok(true)) => break,
                 Some(Err(problem)) => {
-                    whole = Done::template(&problem);
+                    whole = Done::condition(&problem);
                     break;
                 }
                 _ => {}
@@ -249,6 +281,9 @@ impl Unit {
         if let Some(message) = message {
             whole.result.entry("msg").or_insert_with(|| json!(message));
         }
+        if !is_empty && !all_skipped {
+            whole.result.insert("skipped".to_owned(), json!(false));
+        }
         let results: Vec<Value> = results.into_iter().map(Value::Object).collect();
         whole
             .result
@@ -257,13 +292,13 @@ impl Unit {
     }
 
     /// `None` when the conditions hold, else the one that did not.
-    fn judge_when(&self) -> Result<Option<String>, Problem> {
+    fn judge_when(&self) -> Result<Option<Value>, Problem> {
         let scope = self.scope.share();
         for condition in &self.task.keywords.when {
             if !self.templar().condition(condition, &scope)? {
                 return Ok(Some(match condition {
-                    Condition::Expression(text) => text.text.to_string(),
-                    _ => "False".to_owned(),
+                    Condition::Expression(text) => json!(&*text.text),
+                    _ => json!(false),
                 }));
             }
         }
@@ -276,21 +311,10 @@ impl Unit {
             Ok(None) => {}
             Ok(Some(condition)) => {
                 let mut done = Done::skipped("Conditional result was False");
-                done.result
-                    .insert("false_condition".to_owned(), json!(condition));
+                done.result.insert("false_condition".to_owned(), condition);
                 return done;
             }
-            Err(Problem::Template(problem)) => {
-                let mut done = Done::template(&problem);
-                done.result.insert(
-                    "msg".to_owned(),
-                    json!(format!(
-                        "The conditional check failed. The error was: {}",
-                        problem.message
-                    )),
-                );
-                return done;
-            }
+            Err(Problem::Template(problem)) => return Done::condition(&problem),
             Err(problem) => return problem.done(),
         }
         let prepared = self.prepare();
@@ -310,7 +334,7 @@ impl Unit {
                     match self.templar().condition(condition, &scope) {
                         Ok(met) => met,
                         Err(problem) => {
-                            done = Done::template(&problem);
+                            done = Done::condition(&problem);
                             break;
                         }
                     }
@@ -427,12 +451,15 @@ impl Unit {
     }
 
     fn misjudged(done: &mut Done, key: &str, problem: &crate::template::TemplateError) {
-        let told = Done::template(problem);
+        let told = Done::condition(problem);
         done.failed = true;
         done.diagnostic = told.diagnostic;
         done.help = told.help;
         done.result.insert(key.to_owned(), json!(problem.message));
-        done.result.insert("msg".to_owned(), json!(problem.message));
+        // The module's own message stays.
+        for (name, value) in told.result {
+            done.result.entry(name).or_insert(value);
+        }
     }
 
     /// `ansible_facts` of a result become variables of the host.
@@ -443,21 +470,15 @@ impl Unit {
         if matches!(self.task.kind, crate::playbook::Kind::Builtin(_)) {
             return; // these set their variables themselves
         }
-        let delegated = self
-            .flag(self.task.keywords.delegate_facts.as_ref())
-            .unwrap_or(None)
-            .unwrap_or(false);
-        let host = match (&self.delegated_to, delegated) {
-            (Some(other), true) => self.run.world.host(other),
-            _ => Arc::clone(&self.scope.host),
-        };
-        let facts = facts.iter().map(|(name, value)| {
-            (
-                Arc::from(name.as_str()),
-                Lazy::Data(super::result::from_json(&value)),
-            )
-        });
-        self.run.keep_facts(&host, facts);
+        for host in self.fact_hosts() {
+            let facts = facts.iter().map(|(name, value)| {
+                (
+                    Arc::from(name.as_str()),
+                    Lazy::Data(super::result::from_json(&value)),
+                )
+            });
+            self.run.keep_facts(&host, facts);
+        }
     }
 
     pub(super) async fn wait(&self, seconds: f64) {
@@ -525,7 +546,7 @@ fn censored(done: &Done) -> Map<String, Value> {
 }
 
 /// `ansible_loop`; `previtem` and `nextitem` are absent at the ends.
-fn extended(items: &[TemplateValue], index: usize) -> TemplateValue {
+fn extended(items: &[TemplateValue], index: usize, all_items: bool) -> TemplateValue {
     let length = items.len();
     let mut entries = vec![
         ("index", TemplateValue::from(index + 1)),
@@ -535,8 +556,10 @@ fn extended(items: &[TemplateValue], index: usize) -> TemplateValue {
         ("length", TemplateValue::from(length)),
         ("revindex", TemplateValue::from(length - index)),
         ("revindex0", TemplateValue::from(length - index - 1)),
-        ("allitems", TemplateValue::from(items.to_vec())),
     ];
+    if all_items {
+        entries.push(("allitems", TemplateValue::from(items.to_vec())));
+    }
     if let Some(item) = index.checked_sub(1).and_then(|at| items.get(at)) {
         entries.push(("previtem", item.clone()));
     }

@@ -6,14 +6,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::task::JoinSet;
 
+use super::Ended;
 use super::attempt::Unit;
 use super::include::Included;
 use super::play::PlayRun;
 use super::result::{Done, Request};
-use super::unit::Ended;
+use super::unit::Ended as TaskEnd;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::event::{EventKind, Place, Proof, Status, TaskRef};
 use crate::playbook::{Builtin, Item, Kind, Task};
 use crate::template::Lazy;
@@ -35,6 +37,8 @@ pub(super) struct Here {
 pub(super) struct Walked {
     pub(super) ok: Vec<Arc<str>>,
     pub(super) failed: Vec<Arc<str>>,
+    /// Done with the role around, but not with what follows it.
+    pub(super) left: Vec<Arc<str>>,
 }
 
 /// How one host's end concerns the others.
@@ -56,7 +60,7 @@ impl PlayRun {
         Box::pin(async move {
             let mut walked = Walked {
                 ok: hosts,
-                failed: Vec::new(),
+                ..Walked::default()
             };
             for item in items {
                 if walked.ok.is_empty() || self.is_over() {
@@ -77,11 +81,13 @@ impl PlayRun {
                             let rescued = self.items(&block.rescue, failed, here.clone()).await;
                             after.ok.extend(rescued.ok);
                             after.failed = rescued.failed;
+                            after.left.extend(rescued.left);
                         }
                         if !block.always.is_empty() {
                             let hosts = self.in_order(after.ok.iter().chain(&after.failed));
                             let always = self.items(&block.always, hosts, here.clone()).await;
                             let failed_before = std::mem::take(&mut after.failed);
+                            after.left.extend(always.left);
                             after.ok = always
                                 .ok
                                 .into_iter()
@@ -100,6 +106,7 @@ impl PlayRun {
                 };
                 walked.ok = after.ok;
                 walked.failed.extend(after.failed);
+                walked.left.extend(after.left);
             }
             walked
         })
@@ -115,13 +122,13 @@ impl PlayRun {
         if !task.is_handler && !self.selection.selects(&task.keywords.tags) {
             return Walked {
                 ok: hosts,
-                failed: Vec::new(),
+                ..Walked::default()
             };
         }
         if self.run.cancel.is_cancelled() {
             return Walked {
                 ok: hosts,
-                failed: Vec::new(),
+                ..Walked::default()
             };
         }
         let Some(first) = hosts.first().cloned() else {
@@ -135,14 +142,12 @@ impl PlayRun {
         {
             return Walked {
                 ok: hosts,
-                failed: Vec::new(),
+                ..Walked::default()
             };
         }
-        if !is_meta {
-            self.run.bus.emit(EventKind::TaskStarted {
-                task: task_ref.clone(),
-            });
-        }
+        self.run.bus.emit(EventKind::TaskStarted {
+            task: task_ref.clone(),
+        });
         let unit = |host: &Arc<str>| Unit {
             run: Arc::clone(&self.run),
             task: Arc::clone(task),
@@ -165,6 +170,12 @@ impl PlayRun {
             .flatten()
             .and_then(|text| text.parse::<usize>().ok())
             .filter(|limit| *limit > 0);
+        // Groups get their hosts in the order of the hosts.
+        let throttle = if matches!(task.kind, Kind::Builtin(Builtin::GroupBy)) {
+            Some(1)
+        } else {
+            throttle
+        };
         let forks = self
             .run
             .world
@@ -176,7 +187,7 @@ impl PlayRun {
         let chosen: Vec<Arc<str>> = if once { vec![first] } else { hosts.clone() };
         let mut waiting = chosen.into_iter();
         let mut running = JoinSet::new();
-        let mut ends: HashMap<Arc<str>, Ended> = HashMap::new();
+        let mut ends: HashMap<Arc<str>, TaskEnd> = HashMap::new();
         loop {
             while running.len() < forks {
                 let Some(host) = waiting.next() else { break };
@@ -251,9 +262,11 @@ impl PlayRun {
                 |value| value.to_string(),
             ),
         };
+        let is_include =
+            task.name.is_none() && matches!(task.kind, Kind::Builtin(Builtin::IncludeRole));
         let name = match &task.role {
-            Some(role) => format!("{} : {name}", role.name),
-            None => name,
+            Some(role) if !is_include => format!("{} : {name}", role.name),
+            _ => name,
         };
         let (line, column) = task.span.line_column();
         TaskRef {
@@ -270,7 +283,7 @@ impl PlayRun {
     }
 
     /// What follows from one host's end at once: counters, events, registered names, notifications.
-    pub(super) fn finish(&self, unit: &Unit, ended: &Ended, here: &Here, is_meta: bool) {
+    pub(super) fn finish(&self, unit: &Unit, ended: &TaskEnd, here: &Here, is_meta: bool) {
         let done = &ended.done;
         let host = &unit.scope.host;
         let status = done.status();
@@ -287,6 +300,14 @@ impl PlayRun {
             }
         }
         if is_meta && !is_bad {
+            // Said, and not counted.
+            if status == Status::Skipped {
+                self.run.bus.emit(EventKind::TaskDone {
+                    task: unit.task_ref.clone(),
+                    result: unit.shown(done, None, ended.no_log, false, false, ended.seconds),
+                    items: ended.items,
+                });
+            }
             return;
         }
         if let (Some(role), false) = (&unit.task.role, status == Status::Skipped) {
@@ -317,7 +338,7 @@ impl PlayRun {
             });
         }
         if rescued {
-            let task = json!({"name": unit.task_ref.name, "action": unit.task.action});
+            let task = unit.failed_task();
             host.add_set([
                 (Arc::from("ansible_failed_result"), Lazy::Data(done.value())),
                 (
@@ -400,14 +421,14 @@ impl PlayRun {
         task: &Arc<Task>,
         task_ref: &TaskRef,
         hosts: Vec<Arc<str>>,
-        ends: HashMap<Arc<str>, Ended>,
+        ends: HashMap<Arc<str>, TaskEnd>,
         rules: Rules,
         here: &Here,
     ) -> Walked {
         let mut walked = Walked::default();
         let mut includes: Vec<Included> = Vec::new();
         let (mut any_failed, mut any_lost) = (false, false);
-        let (mut flush, mut refresh, mut ended_hosts) = (false, false, Vec::new());
+        let (mut flush, mut refresh, mut ended_hosts) = (Vec::new(), false, Vec::new());
         let once_failed = rules.once
             && ends
                 .values()
@@ -449,12 +470,27 @@ impl PlayRun {
                             }),
                         }
                     }
-                    Request::FlushHandlers => flush = true,
+                    Request::FlushHandlers => flush.push(Arc::clone(&host)),
                     Request::RefreshInventory => refresh = true,
                     Request::ClearHostErrors => self.run.forgive(),
                     Request::EndPlay => self.end(false),
                     Request::EndBatch => self.end(true),
                     Request::EndHost => ended_hosts.push(Arc::clone(&host)),
+                    Request::EndRole if task.role.is_some() => {
+                        walked.left.push(Arc::clone(&host));
+                    }
+                    Request::EndRole => self.stop(
+                        Ended::Error,
+                        Diagnostic::error(
+                            Code::WRONG_SHAPE,
+                            "cannot execute 'end_role' from outside of a role",
+                        )
+                        .at(&task.span, ""),
+                    ),
+                    Request::Stop(why) => self.stop(
+                        Ended::Error,
+                        Diagnostic::error(Code::WRONG_SHAPE, why.clone()).at(&task.span, ""),
+                    ),
                 }
             }
             if ended.done.unreachable && !ended.ignored {
@@ -465,7 +501,7 @@ impl PlayRun {
                 walked.failed.push(host);
             } else if ended_hosts.contains(&host) {
                 self.drop_host(&host, false);
-            } else {
+            } else if !walked.left.contains(&host) {
                 walked.ok.push(host);
             }
         }
@@ -486,13 +522,21 @@ impl PlayRun {
         if refresh {
             self.refresh_inventory();
         }
-        if flush {
-            let before = std::mem::take(&mut walked.ok);
-            walked.ok = Box::pin(self.flush_handlers(before)).await;
+        flush.retain(|host| walked.ok.contains(host));
+        if !flush.is_empty() {
+            let after = Box::pin(self.flush_handlers(flush.clone(), here.rescuable)).await;
+            walked
+                .ok
+                .retain(|host| !flush.contains(host) || after.ok.contains(host));
+            walked.failed.extend(after.failed);
         }
-        for include in includes {
-            self.include(task, task_ref, include, here, &mut walked)
-                .await;
+        // All files are opened before the tasks of the first run.
+        let opened: Vec<_> = includes
+            .into_iter()
+            .filter_map(|include| self.open_include(task, task_ref, include, here, &mut walked))
+            .collect();
+        for include in opened {
+            self.include(include, here, &mut walked).await;
         }
         walked
     }

@@ -40,15 +40,22 @@ fn build() -> Environment<'static> {
     }
     // A null that is itself an output prints as nothing (ansible-core 2.19); elsewhere it is `None`.
     env.set_formatter(|out, state, value| {
-        super::outputs::seen(value);
-        if value.is_none() {
+        // Printed as a whole: nothing undefined in it, and tuples are lists, as in Ansible.
+        let settled = match value.kind() {
+            ValueKind::Seq | ValueKind::Map => super::expand::settle(value)?,
+            _ => value.clone(),
+        };
+        super::outputs::seen(&settled);
+        if settled.is_none() {
             Ok(())
         } else {
-            minijinja::escape_formatter(out, state, value)
+            minijinja::escape_formatter(out, state, &settled)
         }
     });
     env.set_unknown_method_callback(super::methods::call);
     env.add_global("omit", Value::from_object(Omit));
+    env.add_function("dict", dict);
+    env.add_function("undef", undef);
     env.add_filter(ATTRIBUTE, step);
     env.add_filter(ITEM, step);
     env.add_filter("default", default);
@@ -64,6 +71,45 @@ fn build() -> Environment<'static> {
     env
 }
 
+/// A value that is undefined on purpose, with the reason.
+fn undef(hint: Option<String>) -> Value {
+    super::expand::nowhere(hint);
+    Value::UNDEFINED
+}
+
+/// Python's `dict()`: of a mapping, of pairs, of keywords.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the engine hands its arguments over by value"
+)]
+fn dict(from: Option<Value>, kwargs: Kwargs) -> Result<Value, Error> {
+    let mut entries: Vec<(Value, Value)> = Vec::new();
+    if let Some(from) = from {
+        let is_map = from.kind() == ValueKind::Map;
+        for entry in from.try_iter()? {
+            if is_map {
+                let value = from.get_item(&entry)?;
+                entries.push((entry, value));
+                continue;
+            }
+            let pair: Vec<Value> = entry.try_iter()?.collect();
+            let [key, value] = pair.as_slice() else {
+                return Err(Error::new(
+                    ErrorKind::InvalidOperation,
+                    "`dict` takes a mapping, or pairs of a key and a value",
+                ));
+            };
+            entries.push((key.clone(), value.clone()));
+        }
+    }
+    let names: Vec<String> = kwargs.args().map(ToOwned::to_owned).collect();
+    for name in names {
+        let value = kwargs.get::<Value>(&name)?;
+        entries.push((Value::from(name), value));
+    }
+    Ok(Value::from_pairs(entries))
+}
+
 /// One step of a chain. What is undefined is handed on, and fails where it is used.
 fn step(value: &Value, key: &Value) -> Result<Value, Error> {
     if value.is_undefined() {
@@ -71,6 +117,16 @@ fn step(value: &Value, key: &Value) -> Result<Value, Error> {
     }
     let found = value.get_item(key)?;
     // Python's negative indexes, and attributes that are methods elsewhere, are the engine's own business.
+    if found.is_undefined() {
+        let kind = super::templar::python_type(value);
+        let name = match key.as_str() {
+            Some(name) => format!("'{name}'"),
+            None => key.to_string(),
+        };
+        super::expand::nowhere(Some(format!(
+            "object of type '{kind}' has no attribute {name}"
+        )));
+    }
     Ok(found)
 }
 
@@ -103,10 +159,13 @@ fn default(
     )
 }
 
+/// What is said of a variable without a name.
+pub(super) const MANDATORY: &str = "Mandatory variable not defined.";
+
 fn mandatory(value: &Value, message: Option<String>) -> Result<Value, Error> {
     if value.is_undefined() {
-        let message = message.unwrap_or_else(|| "a mandatory variable is not defined".to_owned());
-        return Err(Error::new(ErrorKind::UndefinedError, message));
+        let message = message.unwrap_or_else(|| MANDATORY.to_owned());
+        return Err(Error::new(ErrorKind::InvalidOperation, message));
     }
     Ok(value.clone())
 }
@@ -114,7 +173,7 @@ fn mandatory(value: &Value, message: Option<String>) -> Result<Value, Error> {
 /// Ansible's `bool`: text like `yes`, numbers 0 and 1; everything else is false.
 fn boolean(value: &Value) -> Value {
     match value.kind() {
-        ValueKind::Bool | ValueKind::None => value.clone(),
+        ValueKind::Bool => value.clone(),
         ValueKind::Number => Value::from(*value == Value::from(1)),
         _ => {
             let text = value.as_str().map(str::to_lowercase);

@@ -1,6 +1,8 @@
 //! In: a scope of unexpanded variables. Out: the context that the engine asks for names. A template inside a variable
 //! is expanded when the variable is used, with the user's scope; what is never used never fails.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,6 +18,69 @@ use super::templar::Templar;
 
 /// Variables inside variables inside variables: as deep as anybody nests, and no deeper than the stack bears.
 const DEPTH: usize = 64;
+
+/// How many reasons are kept.
+const REASONS: usize = 16;
+
+thread_local! {
+    /// Why a name is undefined although something defines it: its own template uses what is not there. Newest last.
+    static REASONS_SEEN: RefCell<VecDeque<(String, TemplateError)>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// A value that could not be made. One whose template uses an undefined name is undefined itself, as Ansible has it
+/// (`default` and `is defined` work on it); every other error is a value that fails when it is used.
+pub fn absent(name: &str, problem: TemplateError) -> Value {
+    if problem.kind == TemplateErrorKind::Undefined {
+        REASONS_SEEN.with_borrow_mut(|reasons| {
+            if reasons.len() == REASONS {
+                reasons.pop_front();
+            }
+            reasons.push_back((name.to_owned(), problem));
+        });
+        return Value::UNDEFINED;
+    }
+    Value::from(
+        Error::new(ErrorKind::BadSerialization, problem.message.clone()).with_source(problem),
+    )
+}
+
+/// Why the value of a name was made undefined.
+pub(super) fn reason(name: &str) -> Option<TemplateError> {
+    REASONS_SEEN.with_borrow(|reasons| {
+        let mut newest = reasons.iter().rev();
+        newest
+            .find(|(known, _)| known == name)
+            .map(|(_, problem)| problem.clone())
+    })
+}
+
+thread_local! {
+    /// What the last step to nowhere looked for.
+    static LAST_STEP: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Remembers why a value is undefined that has no name.
+pub(super) fn nowhere(why: Option<String>) {
+    LAST_STEP.set(why);
+}
+
+/// What [`nowhere`] was told last.
+pub(super) fn last_step() -> Option<String> {
+    LAST_STEP.with_borrow(Clone::clone)
+}
+
+/// An entry of a collection that is used as a whole.
+fn defined(name: &str, item: Value) -> Result<Value, Error> {
+    if !item.is_undefined() {
+        return Ok(item);
+    }
+    Err(match reason(name) {
+        Some(problem) => {
+            Error::new(ErrorKind::UndefinedError, problem.message.clone()).with_source(problem)
+        }
+        None => Error::from(ErrorKind::UndefinedError),
+    })
+}
 
 /// The templates being expanded, innermost first.
 struct Frame {
@@ -83,7 +148,7 @@ impl Place {
         while let Some(outer) = frame {
             if Arc::ptr_eq(&outer.text, text) {
                 let message = format!(
-                    "recursive loop detected in template: `{}` refers to itself",
+                    "Recursive loop detected in template: `{}` refers to itself",
                     outer.name
                 );
                 return Err(TemplateError::new(
@@ -115,18 +180,15 @@ impl Place {
         })
     }
 
-    /// For the engine: an error becomes a value that fails when it is used.
+    /// For the engine.
     fn shown(&self, name: &str, lazy: &Lazy) -> Value {
         let place = Self {
             name: Arc::from(name),
             ..self.clone()
         };
-        place.value(lazy).unwrap_or_else(|problem| {
-            Value::from(
-                Error::new(ErrorKind::BadSerialization, problem.message.clone())
-                    .with_source(problem),
-            )
-        })
+        place
+            .value(lazy)
+            .unwrap_or_else(|problem| absent(name, problem))
     }
 }
 
@@ -203,8 +265,9 @@ pub(super) fn settle(value: &Value) -> Result<Value, Error> {
         ValueKind::Seq => {
             let items = value
                 .try_iter()?
-                .filter(|item| !is_omit(item))
-                .map(|item| settle(&item));
+                .enumerate()
+                .filter(|(_, item)| !is_omit(item))
+                .map(|(at, item)| settle(&defined(&format!("[{at}]"), item)?));
             Ok(Value::from(items.collect::<Result<Vec<_>, _>>()?))
         }
         ValueKind::Map => {
@@ -212,6 +275,7 @@ pub(super) fn settle(value: &Value) -> Result<Value, Error> {
             for key in value.try_iter()? {
                 let item = value.get_item(&key)?;
                 if !is_omit(&item) {
+                    let item = defined(&key.to_string(), item)?;
                     entries.push((key, settle(&item)?));
                 }
             }
@@ -220,7 +284,7 @@ pub(super) fn settle(value: &Value) -> Result<Value, Error> {
         ValueKind::Iterable => Ok(Value::from(
             value
                 .try_iter()?
-                .map(|item| settle(&item))
+                .map(|item| settle(&defined("", item)?))
                 .collect::<Result<Vec<_>, _>>()?,
         )),
         _ => Ok(value.clone()),

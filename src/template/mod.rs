@@ -35,6 +35,7 @@ mod templar;
 mod tests;
 
 pub use errors::{TemplateError, TemplateErrorKind};
+pub use expand::absent;
 pub use facts::FactNames;
 pub use file::Form;
 pub use lazy::{Condition, Lazy, Scope, TemplateText, is_template};

@@ -115,7 +115,8 @@ pub(super) fn tokens(source: &str) -> Vec<Token> {
             byte if byte.is_ascii_digit() => {
                 while at < bytes.len()
                     && (is_name(bytes[at])
-                        || (bytes[at] == b'.' && bytes.get(at + 1).is_some_and(u8::is_ascii_digit)))
+                        || (bytes[at] == b'.' && bytes.get(at + 1).is_some_and(u8::is_ascii_digit))
+                        || is_exponent(&bytes[start..at], &bytes[at..]))
                 {
                     at += 1;
                 }
@@ -143,6 +144,12 @@ pub(super) fn tokens(source: &str) -> Vec<Token> {
         });
     }
     tokens
+}
+
+/// The sign in `1e-7`.
+fn is_exponent(before: &[u8], after: &[u8]) -> bool {
+    matches!(after, [b'-' | b'+', digit, ..] if digit.is_ascii_digit())
+        && matches!(before, [rest @ .., b'e' | b'E'] if rest.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.'))
 }
 
 struct Rewriter<'s> {

@@ -7,9 +7,9 @@ use std::sync::{Arc, RwLock};
 
 use minijinja::{ErrorKind, Expression, Value};
 
-use super::dialect::environment;
+use super::dialect::{MANDATORY, environment};
 use super::errors::{TemplateError, TemplateErrorKind};
-use super::expand::{Place, settle};
+use super::expand::{Place, last_step, nowhere, reason, settle};
 use super::file::Form;
 use super::lazy::{Condition, Lazy, Scope, TemplateText};
 use super::lookup::{FUNCTIONS, Lookups};
@@ -73,17 +73,23 @@ impl Templar {
         }
         let (kind, help) = match value.kind() {
             minijinja::value::ValueKind::String => (
-                "text",
+                "str",
                 "write `... | bool` for yes and no in text, or `... | length > 0` for not empty",
             ),
-            minijinja::value::ValueKind::Number => ("a number", "compare it: `... > 0`"),
-            minijinja::value::ValueKind::None => ("nothing", "write `... is not none`"),
-            minijinja::value::ValueKind::Map => {
-                ("a mapping", "write `... | length > 0` for not empty")
+            minijinja::value::ValueKind::Number if value.is_integer() => {
+                ("int", "compare it: `... > 0`")
             }
-            _ => ("a list", "write `... | length > 0` for not empty"),
+            minijinja::value::ValueKind::Number => ("float", "compare it: `... > 0`"),
+            minijinja::value::ValueKind::None => ("NoneType", "write `... is not none`"),
+            minijinja::value::ValueKind::Map => ("dict", "write `... | length > 0` for not empty"),
+            _ => ("list", "write `... | length > 0` for not empty"),
         };
-        let message = format!("the condition gave {kind}; conditionals must have a boolean result");
+        let (line, column) = text.span.line_column();
+        let message = format!(
+            "Conditional result ({}) was derived from value of type '{kind}' at '{}:{line}:{column}'. Conditionals must have a boolean result.",
+            if value.is_true() { "True" } else { "False" },
+            text.span.path().display(),
+        );
         Err(TemplateError::new(
             TemplateErrorKind::NotBoolean,
             message,
@@ -142,7 +148,11 @@ impl Templar {
             }
             Condition::Wrong { what, span } => Err(TemplateError::new(
                 TemplateErrorKind::NotBoolean,
-                format!("a condition cannot be {what}"),
+                if *what == "empty" {
+                    "Empty conditional expressions are not allowed.".to_owned()
+                } else {
+                    "Conditional expressions must be strings.".to_owned()
+                },
                 Some(span.clone()),
             )),
             Condition::Expression(text) => {
@@ -227,6 +237,7 @@ impl Templar {
         is_value: bool,
     ) -> Result<Value, TemplateError> {
         let source = &text.text[range.clone()];
+        nowhere(None);
         let compiled = self
             .compile(source, is_value)
             .map_err(|problem| syntax(&problem, text, &range))?;
@@ -433,7 +444,7 @@ pub(super) fn syntax(
         .map_or_else(|| problem.kind().to_string(), ToOwned::to_owned);
     TemplateError::new(
         TemplateErrorKind::Syntax,
-        format!("template error: {detail}"),
+        format!("Syntax error in template: {detail}"),
         Some(place),
     )
 }
@@ -480,11 +491,15 @@ fn explain(
         .as_ref()
         .map(|(text, range)| text.place(range.start, range.end));
     if root.kind() == ErrorKind::UndefinedError {
-        if let Some((chain, what)) = chains
+        if let Some((chain, missing)) = chains
             .iter()
             .filter(|chain| !chain.is_guarded)
             .find_map(|chain| Some((chain, missing(chain, scope)?)))
         {
+            let what = match missing {
+                Missing::Name(what) => what,
+                Missing::Inside(problem) => return problem,
+            };
             let start = at.as_ref().map_or(0, |(text, range)| {
                 if range.end == text.text.len() && range.start == 0 {
                     0
@@ -509,7 +524,9 @@ fn explain(
         }
         let message = root
             .detail()
-            .map_or_else(|| "a value is undefined".to_owned(), ToOwned::to_owned);
+            .map(ToOwned::to_owned)
+            .or_else(last_step)
+            .unwrap_or_else(|| "a value is undefined".to_owned());
         return TemplateError::new(TemplateErrorKind::Undefined, message, place);
     }
     let kind = match root.kind() {
@@ -518,35 +535,92 @@ fn explain(
         }
         _ => TemplateErrorKind::Failed,
     };
-    let message = root.detail().map_or_else(
-        || root.kind().to_string(),
-        |detail| format!("{}: {detail}", root.kind()),
-    );
+    let message = match (root.kind(), root.detail()) {
+        (_, Some(MANDATORY)) => {
+            let name = chains.iter().find(|chain| missing(chain, scope).is_some());
+            name.map_or_else(
+                || MANDATORY.to_owned(),
+                |chain| format!("Mandatory variable '{}' not defined.", chain.root),
+            )
+        }
+        (ErrorKind::UnknownFilter, Some(detail)) => {
+            format!(
+                "Syntax error in template: No filter named '{}'.",
+                plugin(detail)
+            )
+        }
+        (ErrorKind::UnknownTest, Some(detail)) => {
+            format!(
+                "Syntax error in template: No test named '{}'.",
+                plugin(detail)
+            )
+        }
+        (kind, Some(detail)) => format!("{kind}: {detail}"),
+        (kind, None) => kind.to_string(),
+    };
     TemplateError::new(kind, message, place)
 }
 
-/// What of a chain is not there, in Ansible's words; `None` when the chain is whole.
-fn missing(chain: &Chain, scope: &Arc<dyn Scope>) -> Option<String> {
+/// The name in `filter NAME is unknown`.
+fn plugin(detail: &str) -> &str {
+    detail.split(' ').nth(1).unwrap_or(detail)
+}
+
+/// What is undefined.
+enum Missing {
+    /// A name or an attribute, in Ansible's words.
+    Name(String),
+    /// Something in the template that a variable holds.
+    Inside(TemplateError),
+}
+
+/// What of a chain is not there; `None` when the chain is whole.
+fn missing(chain: &Chain, scope: &Arc<dyn Scope>) -> Option<Missing> {
     let Some(lazy) = scope.lookup(&chain.root) else {
-        return (!environment_has(&chain.root)).then(|| format!("'{}' is undefined", chain.root));
+        return (!environment_has(&chain.root))
+            .then(|| Missing::Name(format!("'{}' is undefined", chain.root)));
     };
-    let mut value = Place::new(&Templar::default(), scope).value(&lazy).ok()?;
+    let mut value = match Place::new(&Templar::default(), scope).value(&lazy) {
+        Ok(value) => value,
+        Err(problem) if problem.kind == TemplateErrorKind::Undefined => {
+            return Some(Missing::Inside(reason(&chain.root).unwrap_or(problem)));
+        }
+        // Lookups are not answered here.
+        Err(_) => return reason(&chain.root).map(Missing::Inside),
+    };
     for name in &chain.path {
         let next = value.get_item(&Value::from(name.as_str())).ok()?;
         if next.is_undefined() {
-            let kind = match value.kind() {
-                minijinja::value::ValueKind::Map => "dict",
-                minijinja::value::ValueKind::Seq => "list",
-                minijinja::value::ValueKind::String => "str",
-                minijinja::value::ValueKind::Number => "int",
-                minijinja::value::ValueKind::Bool => "bool",
-                _ => "object",
-            };
-            return Some(format!("object of type '{kind}' has no attribute '{name}'"));
+            let has_key = value.kind() == minijinja::value::ValueKind::Map
+                && value
+                    .try_iter()
+                    .is_ok_and(|mut keys| keys.any(|key| key.as_str() == Some(name)));
+            if let Some(problem) = reason(name).filter(|_| has_key) {
+                return Some(Missing::Inside(problem));
+            }
+            let kind = python_type(&value);
+            return Some(Missing::Name(format!(
+                "object of type '{kind}' has no attribute '{name}'"
+            )));
         }
         value = next;
     }
     None
+}
+
+/// The name of a value's type, as messages have it.
+pub(super) fn python_type(value: &Value) -> &'static str {
+    use minijinja::value::ValueKind;
+    match value.kind() {
+        ValueKind::Map => "dict",
+        ValueKind::Seq => "list",
+        ValueKind::String => "str",
+        ValueKind::Number if value.is_integer() => "int",
+        ValueKind::Number => "float",
+        ValueKind::Bool => "bool",
+        ValueKind::None => "NoneType",
+        _ => "object",
+    }
 }
 
 pub(super) fn environment_has(name: &str) -> bool {

@@ -73,6 +73,8 @@ pub struct PlayContext {
     pub stage: Option<String>,
     /// Names of the roles that the play lists.
     pub roles: Vec<String>,
+    /// Names of the roles that those depend on.
+    pub dependencies: Vec<String>,
     /// All hosts of the play, of all batches.
     pub all_hosts: Vec<Arc<str>>,
     /// Hosts of the play that are still in it.
@@ -98,7 +100,9 @@ const NAMES: &[&str] = &[
     "ansible_play_hosts",
     "ansible_play_hosts_all",
     "ansible_play_role_names",
+    "ansible_dependent_role_names",
     "ansible_role_names",
+    "role_names",
     "ansible_play_batch",
     "play_hosts",
     "ansible_check_mode",
@@ -128,7 +132,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// The value of a magic variable; `None` for every other name.
 pub(super) fn value(name: &str, scope: &TaskScope) -> Option<Lazy> {
     // Nearly all names are others: one look at the first letter settles most.
-    if !name.starts_with(['i', 'g', 'h', 'v', 'p', 'a']) {
+    if !name.starts_with(['i', 'g', 'h', 'v', 'p', 'a', 'r']) {
         return None;
     }
     let world = &scope.world;
@@ -152,7 +156,13 @@ pub(super) fn value(name: &str, scope: &TaskScope) -> Option<Lazy> {
         "ansible_play_name" => text(&play?.name),
         "ansible_play_hosts" => alive(&play?.alive),
         "ansible_play_hosts_all" => list(play?.all_hosts.clone()),
-        "ansible_play_role_names" | "ansible_role_names" => Value::from(play?.roles.clone()),
+        "ansible_play_role_names" => Value::from(play?.roles.clone()),
+        "ansible_dependent_role_names" => Value::from(play?.dependencies.clone()),
+        "ansible_role_names" | "role_names" => {
+            let play = play?;
+            let all = play.roles.iter().chain(&play.dependencies);
+            Value::from(all.cloned().collect::<Vec<_>>())
+        }
         "ansible_play_batch" | "play_hosts" => alive(&play?.batch),
         "ansible_check_mode" => Value::from(settings.check),
         "ansible_diff_mode" => Value::from(settings.diff),

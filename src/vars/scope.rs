@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use indexmap::IndexSet;
 use minijinja::value::{Enumerator, Object, Value};
-use minijinja::{Error, ErrorKind};
 
 use super::magic::{self, PlayContext};
 use super::{HostState, Vars, World};
-use crate::template::{Lazy, Scope, Templar};
+use crate::template::{Lazy, Scope, Templar, absent};
 
 /// Layers of one level of precedence, weakest first. Shared by all hosts.
 pub type Layers = Vec<Arc<Vars>>;
@@ -117,6 +116,11 @@ impl Scope for TaskScope {
             .or_else(|| self.fact(name))
             .or_else(|| find(&self.base, name))
             .or_else(|| find(&self.defaults, name))
+            .or_else(|| {
+                // Where nothing says it, a host is reached by its name.
+                (name == "ansible_host")
+                    .then(|| Lazy::Data(Value::from(Arc::clone(&self.host.name))))
+            })
     }
 
     fn names(&self) -> Vec<Arc<str>> {
@@ -157,7 +161,9 @@ impl Scope for TaskScope {
         }
         self.host.included().contains_key(name)
             || find(&self.task_vars, name).is_some()
+            || find(&self.role_vars, name).is_some()
             || find(&self.play_vars, name).is_some()
+            || find(&self.defaults, name).is_some()
             || (!self.host.facts().contains_key(name) && find(&self.base, name).is_some())
     }
 
@@ -231,11 +237,8 @@ impl Object for Values {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let lazy = self.scope.lookup(key.as_str()?)?;
         let value = self.templar.evaluate(&lazy, &self.scope);
-        Some(value.unwrap_or_else(|problem| {
-            // Fails when it is used, with the place where it went wrong.
-            let message = problem.message.clone();
-            Value::from(Error::new(ErrorKind::BadSerialization, message).with_source(problem))
-        }))
+        // What cannot be made fails when it is used, with the place where it went wrong.
+        Some(value.unwrap_or_else(|problem| absent(key.as_str().unwrap_or_default(), problem)))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {

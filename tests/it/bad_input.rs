@@ -50,7 +50,7 @@ const MISTAKES: &[Mistake] = &[
         code: 2,
         says: &[
             "playbook.yml:3:7",
-            "lacks the argument `pool`",
+            "missing required arguments: pool",
             "layerplay doc apply_layer",
         ],
     },
@@ -59,7 +59,7 @@ const MISTAKES: &[Mistake] = &[
         code: 2,
         says: &[
             "playbook.yml:3:43",
-            "no argument `stal`",
+            "Unsupported parameters for (rollout) module: stal.",
             "did you mean `stall`?",
         ],
     },

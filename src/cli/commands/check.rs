@@ -32,7 +32,12 @@ pub(in crate::cli) fn run(args: &CheckArgs) -> u8 {
 fn look(args: &CheckArgs) -> Result<Diagnostics, Diagnostics> {
     let (settings, mut problems) = settings::load()?;
     let reader = project::reader(&args.vault, &settings)?;
-    let (playbooks, catalogue, found) = project::playbooks(&args.playbooks, &reader, &settings)?;
+    let (playbooks, catalogue, found) = project::playbooks(
+        &args.playbooks,
+        &reader,
+        &settings,
+        &args.inventory.extra_vars,
+    )?;
     problems.extend(found);
     let sources = project::sources(&args.inventory, &settings);
     let mut world = None;

@@ -42,6 +42,7 @@ pub(in crate::cli) fn code(problems: &Diagnostics) -> u8 {
                 | Code::COMMAND_LINE
                 | Code::UNKNOWN_HOST
                 | Code::UNKNOWN_HANDLER
+                | Code::TWO_LOOPS
         )
     }) {
         exit::UNREACHABLE_OR_PARSE
@@ -128,10 +129,12 @@ pub(in crate::cli) fn playbooks(
     names: &[PathBuf],
     reader: &Reader,
     settings: &Settings,
+    extra_vars: &[String],
 ) -> Result<(Vec<Playbook>, Catalogue, Diagnostics), Diagnostics> {
     let mut catalogue = Catalogue::new()?;
     catalogue.reader = reader.clone();
     catalogue.defaults = defaults(settings);
+    catalogue.extra = parse_extra(extra_vars, reader)?;
     let mut paths = Vec::new();
     for name in names {
         paths.push(find(name)?);

@@ -35,8 +35,12 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
     }
     let reader = project::reader(&args.vault, &configured)?;
     let reach = reach::of(&args.reach, &configured)?;
-    let (playbooks, catalogue, warnings) =
-        project::playbooks(&args.playbooks, &reader, &configured)?;
+    let (playbooks, catalogue, warnings) = project::playbooks(
+        &args.playbooks,
+        &reader,
+        &configured,
+        &args.inventory.extra_vars,
+    )?;
     project::show(&warnings);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()

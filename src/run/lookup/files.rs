@@ -272,13 +272,37 @@ pub(super) fn template(call: &LookupCall) -> Found {
                 .reader()
                 .read(&path)
                 .map_err(|problem| problem.to_string())?;
-            Ok(Value::from(call.render(
-                &whole(&file),
-                own.clone(),
-                &form,
-            )?))
+            let known = call.names();
+            let mut names = template_names(&path, None, |name| {
+                known.iter().any(|known| &**known == name)
+            });
+            names.extend(own.clone());
+            Ok(Value::from(call.render(&whole(&file), names, &form)?))
         })
         .collect()
+}
+
+/// What a template file can say of itself. `ansible_managed` is the user's own where it is set.
+pub(in crate::run) fn template_names(
+    path: &Path,
+    dest: Option<&str>,
+    is_set: impl Fn(&str) -> bool,
+) -> IndexMap<Arc<str>, Value> {
+    let full = path.display().to_string();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let mut names = IndexMap::from([
+        (Arc::from("template_host"), Value::from(host.trim())),
+        (Arc::from("template_path"), Value::from(full.as_str())),
+        (Arc::from("template_fullpath"), Value::from(full.as_str())),
+        (
+            Arc::from("template_destpath"),
+            dest.map_or_else(|| Value::from(()), Value::from),
+        ),
+    ]);
+    if !is_set("ansible_managed") {
+        names.insert(Arc::from("ansible_managed"), Value::from("Ansible managed"));
+    }
+    names
 }
 
 /// The form of a file, with the folders in which what it includes is looked for.

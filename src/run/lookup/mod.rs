@@ -21,7 +21,7 @@ use indexmap::IndexMap;
 
 use crate::template::{LookupCall, LookupError, Lookups, Value};
 
-pub(super) use files::{find_in, form_for, whole};
+pub(super) use files::{find_in, form_for, template_names, whole};
 
 /// The lookups that layerplay has.
 struct Known;
