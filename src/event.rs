@@ -55,6 +55,8 @@ pub struct TaskResult {
     pub host: String,
     /// The other host it ran on.
     pub delegated_to: Option<String>,
+    /// Where that host is reached, when it is not by its name.
+    pub delegated_address: Option<String>,
     pub status: Status,
     /// `failed` or `unreachable`, and forgiven by `ignore_errors` / `ignore_unreachable`.
     pub ignored: bool,

@@ -504,7 +504,12 @@ async fn difference(wish: &Wish<'_>, look: &Look, platform: &Platform) -> Vec<Te
     let header = |path: &str| edited.clone().unwrap_or_else(|| path.to_owned());
     match (text(&before), text(bytes)) {
         (Some(before), Some(after)) => vec![TextDiff {
-            before_header: header(&look.path),
+            // Nothing was there, or nothing was in it.
+            before_header: if before.is_empty() {
+                String::new()
+            } else {
+                header(&look.path)
+            },
             after_header: path.clone().unwrap_or_else(|| header(&look.path)),
             before,
             after,

@@ -4,9 +4,11 @@
 //! ```text
 //! load     sources -> files -> the right reader     yaml, ini, script   one reader each
 //! ranges   `w[01:03]` -> names                      literal             INI values as Python reads them
+//! constructed  groups and variables that are made of variables
 //! pattern  `web:&staging:!db[0]` -> hosts
 //! ```
 
+mod constructed;
 mod ini;
 mod literal;
 mod load;

@@ -82,7 +82,15 @@ impl Inventory {
         let hosts = self.by_name(name)?;
         Ok(match index {
             None => hosts,
-            Some(index) => index.of(&hosts),
+            Some(index) => {
+                let found = index.of(&hosts);
+                if found.is_empty() && matches!(index, Index::One(_)) {
+                    return Err(PatternError {
+                        message: format!("No hosts matched the subscripted pattern '{element}'"),
+                    });
+                }
+                found
+            }
         })
     }
 
@@ -240,7 +248,7 @@ mod tests {
             ("web[-1]", "w3"),
             ("web[1:]", "w2 w3"),
             ("web[0:1]", "w1 w2"),
-            ("web[9]", ""),
+            ("web[7:9]", ""),
             ("w*", "w1 w2 w3"),
             ("~d\\d", "d1 d2"),
             ("d2:w1", "d2 w1"),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Inventory, Vars, ranges};
+use super::{Inventory, Vars, constructed, ranges};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{Reader, SourceFile};
 use crate::template::Lazy;
@@ -20,6 +20,28 @@ pub(super) fn read(
         return problems;
     }
     node.hide(reader);
+    match constructed::plugin(&node) {
+        Some(plugin)
+            if matches!(
+                plugin.as_str(),
+                Some("constructed" | "ansible.builtin.constructed")
+            ) =>
+        {
+            problems.extend(constructed::read(&node, reader, inventory));
+            return problems;
+        }
+        Some(plugin) => {
+            problems.push(
+                wrong(
+                    plugin,
+                    format!("there is no inventory plugin `{}`", plugin.as_str().unwrap_or_default()),
+                )
+                .help("`constructed` is there; other sources are executables that print JSON for `--list`"),
+            );
+            return problems;
+        }
+        None => {}
+    }
     match node.as_mapping() {
         Some(groups) => {
             for (name, group) in groups.iter() {

@@ -147,7 +147,7 @@ pub fn parse_words(text: &str, is_free: bool) -> Result<(Vec<(String, String)>, 
             .filter(|(key, _)| super::keywords::is_name(key))
             .filter(|(key, _)| !is_free || COMMAND_WORDS.contains(key));
         match key {
-            Some((key, value)) => named.push((key.to_owned(), unquote(value))),
+            Some((key, value)) => named.push((key.to_owned(), unquote(&decoded(value)))),
             None => free.push(word),
         }
     }
@@ -204,12 +204,53 @@ fn words(text: &str) -> Result<Vec<&str>, String> {
     Ok(found)
 }
 
+/// The escapes that Ansible reads in `key=value`: `\n`, `\"`, `\x41`, `\u00fc`. Others (`\d`, `\1`) stay as they are typed.
+fn decoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let code = |digits: usize| {
+            let hex = rest.get(2..2 + digits)?;
+            char::from_u32(u32::from_str_radix(hex, 16).ok()?).map(|c| (c, 2 + digits))
+        };
+        let plain = |c: char| Some((c, 2));
+        let found = match rest.chars().nth(1) {
+            Some(c @ ('\\' | '\'' | '"')) => plain(c),
+            Some('a') => plain('\u{7}'),
+            Some('b') => plain('\u{8}'),
+            Some('f') => plain('\u{c}'),
+            Some('n') => plain('\n'),
+            Some('r') => plain('\r'),
+            Some('t') => plain('\t'),
+            Some('v') => plain('\u{b}'),
+            Some('x') => code(2),
+            Some('u') => code(4),
+            Some('U') => code(8),
+            _ => None,
+        };
+        match found {
+            Some((c, length)) => {
+                out.push(c);
+                rest = &rest[length..];
+            }
+            None => {
+                out.push('\\');
+                rest = &rest[1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
 fn unquote(text: &str) -> String {
     let inner = ['"', '\'']
         .iter()
         .find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));
     match inner {
-        Some(inner) => inner.replace("\\\"", "\"").replace("\\'", "'"),
+        Some(inner) => inner.to_owned(),
         None => text.to_owned(),
     }
 }
@@ -229,5 +270,19 @@ mod tests {
         let (named, free) = parse_words("echo  a=b 'c  d'", true).unwrap();
         assert_eq!((named.len(), free.as_str()), (0, "echo  a=b 'c  d'"));
         assert!(parse_words("msg='open", false).is_err());
+    }
+
+    #[test]
+    fn escapes_in_words_are_those_of_ansible() {
+        for (text, value) in [
+            (r#"x="a\\nb""#, "a\\nb"),
+            (r#"x="a\nb\t""#, "a\nb\t"),
+            (r#"x="say \"hi\"""#, "say \"hi\""),
+            (r"x='^\d+\.\1$'", r"^\d+\.\1$"),
+            (r"x=\x41\u00fc\xzz", r"Aü\xzz"),
+        ] {
+            let (named, _) = parse_words(text, false).unwrap();
+            assert_eq!(named[0].1, value, "{text}");
+        }
     }
 }

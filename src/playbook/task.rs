@@ -197,9 +197,12 @@ impl Lowering<'_> {
         if let Kind::Builtin(Builtin::ImportRole) = &kind {
             return self.import_role(&args, entry, mapping, &own, parent);
         }
+        // An empty condition holds, as in Ansible; an empty `until` is none.
         let condition = |key: &str| {
-            let node = mapping.get(key).filter(|node| !node.is_null());
-            node.map(Condition::from_node)
+            mapping.get(key).map(|node| match node.is_null() {
+                true => Condition::Bool(true),
+                false => Condition::from_node(node),
+            })
         };
         let register = mapping.get("register").and_then(|node| {
             let text = node.as_str().unwrap_or_default();
@@ -235,7 +238,8 @@ impl Lowering<'_> {
             register,
             changed_when: condition("changed_when"),
             failed_when: condition("failed_when"),
-            until: condition("until"),
+            until: condition("until")
+                .filter(|_| mapping.get("until").is_some_and(|node| !node.is_null())),
             retries: mapping.get("retries").map(Lazy::from_node),
             delay: mapping.get("delay").map(Lazy::from_node),
             async_: mapping.get("async").map(Lazy::from_node),

@@ -66,10 +66,7 @@ impl Ansible {
         if let Some(diagnostic) = &result.diagnostic {
             self.output.line(diagnostic);
         }
-        let host = match &result.delegated_to {
-            Some(other) if *other != result.host => format!("{} -> {other}", result.host),
-            _ => result.host.clone(),
-        };
+        let host = super::host_of(result);
         let item = result
             .item
             .as_ref()
@@ -303,8 +300,18 @@ impl Sink for Ansible {
                 // The items of a loop have been shown; only a loop skipped as a whole, or an empty one, gets its own line.
                 if items.is_none() || result.status == Status::Skipped {
                     self.result_line(task, result, items.is_some());
-                } else if result.ignored {
-                    self.output.line("...ignoring");
+                } else {
+                    // Of `debug` Ansible says besides that its loop failed.
+                    if result.status == Status::Failed && task.action.ends_with("debug") {
+                        let whole = serde_json::json!({"msg": result.result.get("msg")});
+                        let text = dump(whole.as_object().unwrap_or(&result.result), true, task);
+                        let host = super::host_of(result);
+                        self.output
+                            .line(&format!("fatal: [{host}]: FAILED! => {text}"));
+                    }
+                    if result.ignored {
+                        self.output.line("...ignoring");
+                    }
                 }
             }
             EventKind::Included {

@@ -18,6 +18,18 @@ use serde_json::Value;
 
 use layerplay_modules::secret::Secrets;
 
+use crate::event::TaskResult;
+
+/// The host of a result, and where it ran: `alpha -> helper(10.0.0.1)`.
+fn host_of(result: &TaskResult) -> String {
+    match (&result.delegated_to, &result.delegated_address) {
+        (Some(other), _) if *other == result.host => result.host.clone(),
+        (Some(other), Some(address)) => format!("{} -> {other}({address})", result.host),
+        (Some(other), None) => format!("{} -> {other}", result.host),
+        (None, _) => result.host.clone(),
+    }
+}
+
 /// All facts of a host are too much to read: as Ansible, `-v` does not show them.
 fn is_gathering(action: &str) -> bool {
     matches!(
@@ -141,6 +153,7 @@ const FIELDS: &[&str] = &[
     "check",
     "cluster",
     "delay_seconds",
+    "delegated_address",
     "delegated_to",
     "diagnosis",
     "diagnostic",

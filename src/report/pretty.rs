@@ -103,10 +103,7 @@ impl Pretty {
             Status::Failed => "failed",
             Status::Unreachable => "unreachable",
         };
-        let host = match &result.delegated_to {
-            Some(other) if *other != result.host => format!("{} -> {other}", result.host),
-            _ => result.host.clone(),
-        };
+        let host = super::host_of(result);
         let item = result
             .item
             .as_ref()

@@ -207,6 +207,21 @@ impl Unit {
         })
     }
 
+    /// The variables of the host that the task is delegated to.
+    pub(super) fn delegated_scope(&self, other: &str) -> TaskScope {
+        let world = &self.run.world;
+        TaskScope::new(world, self.scope.play.clone(), &world.host(other))
+    }
+
+    /// Where that host is reached, when it is not by its name.
+    pub(super) fn delegated_address(&self) -> Option<String> {
+        let other = self.delegated_to.as_ref()?;
+        let scope = self.delegated_scope(other).share();
+        let address = scope.lookup("ansible_host")?;
+        let address = self.templar().evaluate(&address, &scope).ok()?.to_string();
+        (address != *other).then_some(address)
+    }
+
     /// The hosts that get the facts of the task: the one that it is delegated to, all of the batch, or its own.
     pub(super) fn fact_hosts(&self) -> Vec<Arc<HostState>> {
         let is_set = |lazy: Option<&Lazy>| self.flag(lazy).unwrap_or(None).unwrap_or(false);
@@ -272,7 +287,8 @@ impl Unit {
         if let Ok(done) = tokio::time::timeout(Duration::from_secs_f64(seconds), self.act()).await {
             done
         } else {
-            let mut done = Done::failed(format!("Timed out after {seconds} second(s)."));
+            let mut done =
+                Done::failed(format!("Task failed: Timed out after {seconds} second(s)."));
             done.result
                 .insert("timedout".to_owned(), json!({"period": seconds}));
             done

@@ -11,7 +11,7 @@ use super::result::{Done, to_json};
 use crate::event::{EventKind, TaskResult};
 use crate::playbook::Loop;
 use crate::template::{
-    Condition, Lazy, Templar, TemplateErrorKind, TemplateText, Value as TemplateValue,
+    Condition, Lazy, Scope, Templar, TemplateErrorKind, TemplateText, Value as TemplateValue,
 };
 use crate::vars::Vars;
 
@@ -383,11 +383,18 @@ impl Unit {
     #[allow(clippy::type_complexity, reason = "read in one place, right after")]
     fn prepare(&mut self) -> Result<(Option<Condition>, Option<u64>, f64), Problem> {
         self.delegated_to = match self.text(self.task.keywords.delegate_to.as_ref())? {
-            Some(name) if name.is_empty() => {
-                return Err(Problem::Text("`delegate_to` is empty".to_owned()));
-            }
+            Some(name) if name.is_empty() => None,
             other => other,
         };
+        // How the other host is reached is what the task's templates see.
+        if let Some(other) = &self.delegated_to {
+            let own = self.delegated_scope(other);
+            let reached: Vars = ["ansible_host", "ansible_port", "ansible_user"]
+                .into_iter()
+                .filter_map(|name| Some((Arc::from(name), own.lookup(name)?)))
+                .collect();
+            self.scope = self.scope.clone().with_local(reached);
+        }
         self.check = self
             .flag(self.task.keywords.check_mode.as_ref())?
             .unwrap_or(self.run.world.settings.check);
@@ -513,6 +520,7 @@ impl Unit {
         TaskResult {
             host: self.scope.host.name.to_string(),
             delegated_to: self.delegated_to.clone(),
+            delegated_address: self.delegated_address(),
             status: done.status(),
             ignored,
             rescued,
@@ -542,6 +550,9 @@ fn censored(done: &Done) -> Map<String, Value> {
     let mut censored = Map::new();
     censored.insert("censored".to_owned(), json!("the output has been hidden due to the fact that 'no_log: true' was specified for this result"));
     censored.insert("changed".to_owned(), json!(done.changed));
+    if let Some(attempts) = done.result.get("attempts") {
+        censored.insert("attempts".to_owned(), attempts.clone());
+    }
     censored
 }
 

@@ -82,6 +82,12 @@ impl TaskScope {
             .flatten()
     }
 
+    /// `localhost` that no inventory has.
+    fn is_implicit_localhost(&self) -> bool {
+        matches!(&*self.host.name, "localhost" | "127.0.0.1" | "::1")
+            && !self.world.has_host(&self.host.name)
+    }
+
     /// With names of the task's own on top.
     #[must_use]
     pub fn with_local(mut self, vars: Vars) -> Self {
@@ -116,10 +122,13 @@ impl Scope for TaskScope {
             .or_else(|| self.fact(name))
             .or_else(|| find(&self.base, name))
             .or_else(|| find(&self.defaults, name))
-            .or_else(|| {
-                // Where nothing says it, a host is reached by its name.
-                (name == "ansible_host")
-                    .then(|| Lazy::Data(Value::from(Arc::clone(&self.host.name))))
+            .or_else(|| match name {
+                // Where nothing says it, a host is reached by its name, and `localhost` without a connection.
+                "ansible_host" => Some(Lazy::Data(Value::from(Arc::clone(&self.host.name)))),
+                "ansible_connection" if self.is_implicit_localhost() => {
+                    Some(Lazy::Data(Value::from("local")))
+                }
+                _ => None,
             })
     }
 
