@@ -6,14 +6,14 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{lab, list, project};
+use super::{junit, lab, list, project};
 use crate::cli::args::{Format, ReachOptions, RunArgs};
 use crate::cli::prompter::{self, Terminal};
 use crate::cli::{exit, printer};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::event::{EventKind, Sink};
 use crate::platform::Adapters;
-use crate::report::{Ansible, JsonLines, Output, Pretty};
+use crate::report::{Ansible, JsonLines, Junit, Output, Pretty};
 use crate::run::{Run, execute};
 use crate::template::Templar;
 use crate::vars::{Reach, Settings, World};
@@ -86,6 +86,7 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         )),
         Format::Ansible => Box::new(Ansible::new(output, args.verbose, args.diff)),
         Format::Json => Box::new(JsonLines::new(output)),
+        Format::Junit => Box::new(Junit::new(output, junit::options())),
     };
     let cancel = CancellationToken::new();
     let world = Arc::new(World::new(
@@ -94,18 +95,25 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         extra,
         settings,
     ));
-    if args.list_tasks || args.list_hosts || args.list_tags || args.syntax_check {
+    if is_list(args) {
         list::show(&playbooks, &world, args);
         return Ok(exit::OK);
     }
     let (mistakes, facts) = project::lint(&playbooks, &catalogue, Some(&world));
-    project::show(&mistakes);
+    let code = project::show(&mistakes);
+    if code != exit::OK {
+        return Ok(code);
+    }
+    let mut sinks = vec![sink];
+    if let Some(file) = junit::file(&args.playbooks, &secrets)? {
+        sinks.push(Box::new(file));
+    }
     let run = Run::new(
         world,
         Arc::new(catalogue),
         Arc::new(Adapters::new(Arc::clone(&secrets))),
         Arc::new(Terminal),
-        vec![sink],
+        sinks,
         secrets,
         cancel,
         limit,
@@ -123,6 +131,11 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
     runtime.shutdown_background();
     project::show(&problems);
     Ok(ended.code())
+}
+
+/// Nothing runs: it is only shown what would.
+fn is_list(args: &RunArgs) -> bool {
+    args.list_tasks || args.list_hosts || args.list_tags || args.syntax_check
 }
 
 /// How hosts are reached by the options, with the password that the person gives.
