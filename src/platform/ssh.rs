@@ -206,19 +206,37 @@ impl Connections {
         }))
     }
 
+    /// Ends a connection. What still runs over it (a task beside the play) keeps it to its own end.
+    pub(super) async fn reset(
+        &self,
+        address: &str,
+        variables: &IndexMap<String, Value>,
+    ) -> Result<(), ModuleError> {
+        let key = Key::new(address, variables)?;
+        let cell = self.open.lock().await.remove(&key);
+        if let Some(cell) = cell {
+            end(cell).await;
+        }
+        Ok(())
+    }
+
     /// Ends all connections.
     pub(super) async fn close(&self) {
         let all = std::mem::take(&mut *self.open.lock().await);
         for cell in all.into_values() {
-            let session = Arc::try_unwrap(cell)
-                .ok()
-                .and_then(OnceCell::into_inner)
-                .and_then(|session| Arc::try_unwrap(session).ok());
-            if let Some(session) = session {
-                // A connection that is gone already is what is wanted.
-                let _ = session.close().await;
-            }
+            end(cell).await;
         }
+    }
+}
+
+async fn end(cell: Arc<OnceCell<Arc<Session>>>) {
+    let session = Arc::try_unwrap(cell)
+        .ok()
+        .and_then(OnceCell::into_inner)
+        .and_then(|session| Arc::try_unwrap(session).ok());
+    if let Some(session) = session {
+        // A connection that is gone already is what is wanted.
+        let _ = session.close().await;
     }
 }
 

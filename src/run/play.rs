@@ -8,6 +8,7 @@ use futures_util::stream::{self, StreamExt};
 use indexmap::{IndexMap, IndexSet};
 
 use super::attempt::Unit;
+use super::handlers::Names;
 use super::result::to_json;
 use super::roles::Roles;
 use super::walk::Here;
@@ -40,6 +41,7 @@ pub(super) struct PlayRun {
     fatal: AtomicBool,
     over_limit: AtomicBool,
     pub(super) missing_handler: Mutex<Option<String>>,
+    pub(super) handler_names: Names,
     /// Those of the play, then those of roles that were included.
     pub(super) handlers: RwLock<Vec<Arc<Task>>>,
     pub(super) roles: Roles,
@@ -294,6 +296,7 @@ async fn one(
             fatal: AtomicBool::new(false),
             over_limit: AtomicBool::new(false),
             missing_handler: Mutex::default(),
+            handler_names: Names::default(),
             handlers: RwLock::new(play.handlers.clone()),
             roles: Roles::of(play),
         };
