@@ -213,7 +213,7 @@ fn convert(
 }
 
 /// Ansible's booleans in text.
-fn boolean(text: &str) -> Option<bool> {
+pub fn boolean(text: &str) -> Option<bool> {
     match text.trim().to_lowercase().as_str() {
         "yes" | "on" | "1" | "true" | "t" | "y" | "1.0" => Some(true),
         "no" | "off" | "0" | "false" | "f" | "n" | "0.0" => Some(false),
