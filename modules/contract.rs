@@ -76,7 +76,7 @@ pub enum Render {
 }
 
 /// One field that differs, as a path and its two values. A secret is masked by whoever makes the value.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldChange {
     pub field: String,
     pub before: Value,
@@ -84,7 +84,7 @@ pub struct FieldChange {
 }
 
 /// Text before and after, for `--diff`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct TextDiff {
     pub before_header: String,
     pub after_header: String,

@@ -1,6 +1,7 @@
 //! The one ordered stream that leaves execution. In: what happened; out: to reporters, and to a record. Versioned:
 //! fields are added, never renamed; a reader ignores what it does not know.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -8,18 +9,19 @@ use serde_json::{Map, Value};
 pub const VERSION: u32 = 1;
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// Counts from 1 within a run, without gaps.
     pub seq: u64,
     /// RFC 3339, UTC.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub time: jiff::Timestamp,
     #[serde(flatten)]
     pub kind: EventKind,
 }
 
 /// A place in the user's files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Place {
     pub file: String,
     pub line: usize,
@@ -27,7 +29,7 @@ pub struct Place {
 }
 
 /// The task that an event belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskRef {
     /// The same number for all hosts of one banner.
     pub id: u64,
@@ -39,7 +41,7 @@ pub struct TaskRef {
     pub handler: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     Ok,
@@ -50,7 +52,7 @@ pub enum Status {
 }
 
 /// How a host's task, or one item of its loop, ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskResult {
     pub host: String,
     /// The other host it ran on.
@@ -79,7 +81,7 @@ pub struct TaskResult {
 }
 
 /// Counters of one host, as in Ansible's recap.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostStats {
     pub ok: u64,
     pub changed: u64,
@@ -91,7 +93,7 @@ pub struct HostStats {
 }
 
 /// What was proven on the nodes of a pool.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Proof {
     pub stage: Option<String>,
     pub cluster: String,
@@ -103,7 +105,7 @@ pub struct Proof {
     pub seconds: f64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[allow(
     clippy::large_enum_variant,
@@ -182,11 +184,15 @@ pub enum EventKind {
     Rollout {
         task: TaskRef,
         host: String,
+        /// The whole state of the pool.
+        #[schemars(with = "Map<String, Value>")]
         progress: Value,
     },
     Stall {
         task: TaskRef,
         host: String,
+        /// Cause, evidence, remedy, command.
+        #[schemars(with = "Map<String, Value>")]
         diagnosis: Value,
     },
     Retry {
@@ -223,6 +229,15 @@ pub enum EventKind {
         stats: Vec<(String, HostStats)>,
         proofs: Vec<Proof>,
     },
+}
+
+/// The JSON schema (draft 2020-12) of one event as it is written: of one line of `--format json`.
+pub fn schema() -> Value {
+    let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
+    settings
+        .into_generator()
+        .into_root_schema_for::<Event>()
+        .to_value()
 }
 
 /// Where events go. Called in order, from one place.

@@ -13,6 +13,7 @@
 pub mod cli;
 pub mod diagnostic;
 pub mod event;
+pub mod foreign;
 pub mod inventory;
 pub mod lab;
 pub mod plan;

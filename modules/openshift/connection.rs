@@ -41,6 +41,9 @@ pub struct Cluster {
     pub client: Client,
     /// The server's address, for messages.
     pub server: String,
+    config: Arc<Config>,
+    /// See [`Cluster::once`].
+    once: Arc<OnceCell<Client>>,
     /// What discovery said, for every client of this cluster.
     pub(super) discovered: Arc<Discovered>,
 }
@@ -72,13 +75,18 @@ async fn connect(which: &ClusterRef) -> Result<Cluster, ModuleError> {
         .to_string()
         .trim_end_matches('/')
         .to_owned();
-    let client = Client::try_from(config).map_err(|problem| {
-        ModuleError::failed(format!("no client for `{server}` can be made: {problem}"))
-    })?;
     Ok(Cluster {
-        client,
+        client: client(config.clone(), &server)?,
         server,
+        config: Arc::new(config),
+        once: Arc::default(),
         discovered: Arc::default(),
+    })
+}
+
+fn client(config: Config, server: &str) -> Result<Client, ModuleError> {
+    Client::try_from(config).map_err(|problem| {
+        ModuleError::failed(format!("no client for `{server}` can be made: {problem}"))
     })
 }
 
@@ -151,6 +159,17 @@ fn expand_home(path: &std::path::Path) -> PathBuf {
 }
 
 impl Cluster {
+    /// A client that asks once. The usual one tries for minutes, silently, when the server says 429: that is also how a
+    /// disruption budget refuses an eviction, and there it is an answer.
+    pub async fn once(&self) -> Result<&Client, ModuleError> {
+        let make = || async {
+            let mut config = (*self.config).clone();
+            config.default_retry = false;
+            client(config, &self.server)
+        };
+        self.once.get_or_try_init(make).await
+    }
+
     /// A client's error as a module's: what was tried, and the server's own words.
     pub fn told(&self, what: &str, problem: &kube::Error) -> ModuleError {
         match problem {

@@ -3,8 +3,12 @@
 mod await_objects;
 mod compare;
 pub mod connection;
+mod drain;
 mod dynamic;
+mod exec;
 mod k8s;
+mod k8s_drain;
+mod k8s_exec;
 mod k8s_info;
 mod k8s_plan;
 mod k8s_write;
@@ -38,6 +42,8 @@ pub use machine_config::FIELD_MANAGER;
 pub fn modules() -> Vec<Arc<dyn DynModule>> {
     vec![
         erase(k8s::K8s),
+        erase(k8s_drain::K8sDrain),
+        erase(k8s_exec::K8sExec),
         erase(k8s_info::K8sInfo),
         erase(machine_config::MachineConfig),
         erase(machine_config_pool::MachineConfigPool),

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{Api, AttachParams, DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::runtime::conditions::is_pod_running;
 use kube::runtime::wait::await_condition;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
 
 use super::connection::Cluster;
+use super::exec::End;
 use super::objects::{MCO_NAMESPACE, image_stream_tag, name};
 use crate::error::{ErrorKind, ModuleError};
 use crate::platform::{CommandSpec, Platform};
@@ -145,71 +145,23 @@ async fn exec(
     container: &str,
     command: Vec<String>,
 ) -> Result<String, ModuleError> {
-    let what = format!("run a command in pod `{pod}`");
-    let attach = AttachParams::default()
-        .container(container)
-        .stdout(true)
-        .stderr(true);
-    let work = async {
-        let mut process = pods
-            .exec(pod, command, &attach)
-            .await
-            .map_err(|problem| cluster.told(&what, &problem))?;
-        let (mut out, mut err) = (String::new(), String::new());
-        let (stdout, stderr) = (process.stdout(), process.stderr());
-        let read_out = async {
-            if let Some(mut stream) = stdout {
-                stream.read_to_string(&mut out).await?;
-            }
-            Ok::<_, std::io::Error>(())
-        };
-        let read_err = async {
-            if let Some(mut stream) = stderr {
-                stream.read_to_string(&mut err).await?;
-            }
-            Ok::<_, std::io::Error>(())
-        };
-        let (read_out, read_err) = tokio::join!(read_out, read_err);
-        let status = match process.take_status() {
-            Some(status) => status.await,
-            None => None,
-        };
-        if let Err(problem) = read_out.and(read_err) {
-            return Err(ModuleError::new(
-                ErrorKind::Unreachable,
-                format!("cannot {what}: the connection was lost: {problem}"),
-            ));
-        }
-        match status.as_ref().and_then(|status| status.status.as_deref()) {
-            Some("Success") => Ok(out),
-            // Without a status the stream ended early: nothing was proven.
-            None => Err(ModuleError::new(
-                ErrorKind::Unreachable,
-                format!("cannot {what}: the connection ended before the command did"),
-            )),
-            Some(_) => {
-                let reason = status.as_ref().and_then(|status| status.reason.clone());
-                let said = status.and_then(|status| status.message).unwrap_or_default();
-                // Any other reason speaks of the way to the container, not of the command in it.
-                let kind = if reason.as_deref() == Some("NonZeroExitCode") {
-                    ErrorKind::Failed
-                } else {
-                    ErrorKind::Unreachable
-                };
-                let text = format!("a command in pod `{pod}` failed: {said} {}", err.trim());
-                Err(ModuleError::new(kind, text.trim_end()))
-            }
-        }
+    let work = super::exec::run(cluster, pods, pod, container, command);
+    let late = |_| {
+        let limit = LIMIT.as_secs();
+        let message = format!("a command in pod `{pod}` did not end within {limit} s");
+        ModuleError::new(ErrorKind::Unreachable, message)
     };
-    tokio::time::timeout(LIMIT, work).await.map_err(|_| {
-        ModuleError::new(
-            ErrorKind::Unreachable,
-            format!(
-                "a command in pod `{pod}` did not end within {} s",
-                LIMIT.as_secs()
-            ),
-        )
-    })?
+    let ran = tokio::time::timeout(LIMIT, work).await.map_err(late)??;
+    let (kind, said) = match ran.end {
+        End::Status(0) => return Ok(ran.stdout),
+        End::Status(code) => (ErrorKind::Failed, format!("it ended with status {code}")),
+        End::Refused(said) => (ErrorKind::Unreachable, said),
+    };
+    let text = format!(
+        "a command in pod `{pod}` failed: {said} {}",
+        ran.stderr.trim()
+    );
+    Err(ModuleError::new(kind, text.trim_end()))
 }
 
 /// The image that `oc debug node` takes: the cluster's own tools, from its payload and pullable where the cluster is cut

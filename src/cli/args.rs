@@ -60,6 +60,8 @@ pub enum Format {
     Ansible,
     /// One event a line, for tools.
     Json,
+    /// JUnit XML at the end, for CI.
+    Junit,
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ mod commands {
     pub(super) mod doc;
     pub(super) mod init;
     pub(super) mod inventory;
+    mod junit;
     pub(super) mod lab;
     mod list;
     mod project;

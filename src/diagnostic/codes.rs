@@ -33,6 +33,7 @@ codes! {
     UNKNOWN_STAGE = "LP0209", "a stage names a stage before it that does not exist";
     INVALID_NAME = "LP0210", "a variable name cannot be used";
     TWO_LOOPS = "LP0211", "a task has more than one loop";
+    FOREIGN = "LP0212", "a module or plugin in Python, or of a collection, that layerplay cannot run";
     TEMPLATE_SYNTAX = "LP0301", "a template does not compile";
     UNDEFINED = "LP0302", "a name is not defined";
     UNKNOWN_FILTER = "LP0303", "no filter, test or lookup has this name";

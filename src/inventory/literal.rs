@@ -4,7 +4,7 @@
 use minijinja::Value;
 
 /// A number, a boolean, `None`, quoted text, a list, a tuple or a mapping; anything else is text.
-pub(super) fn read(text: &str) -> Value {
+pub fn read(text: &str) -> Value {
     let mut reader = Reader { rest: text.trim() };
     match reader.value() {
         Some(value) if reader.rest.trim().is_empty() => value,

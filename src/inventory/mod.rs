@@ -24,6 +24,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use crate::template::Lazy;
 
+pub use literal::read as literal;
 pub use load::{Loaded, load};
 pub use pattern::PatternError;
 

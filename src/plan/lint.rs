@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use indexmap::IndexSet;
 use layerplay_modules::contract::{ModuleInfo, Render};
 use layerplay_modules::core::arguments;
 use serde_json::{Map, Value};
@@ -32,9 +33,22 @@ pub fn lint(
     playbooks: &[Playbook],
     catalogue: &Catalogue,
     known: Option<&Known>,
+    lookups: &'static [&'static str],
 ) -> (Diagnostics, FactNames) {
+    let plays = || playbooks.iter().flat_map(|playbook| &playbook.plays);
+    let mut dirs = Vec::new();
+    for play in plays() {
+        folders(play.sections().into_iter().flatten(), &mut dirs);
+        dirs.push(play.dir.clone());
+    }
     let mut linter = Linter {
         catalogue,
+        dirs: dirs
+            .into_iter()
+            .collect::<IndexSet<_>>()
+            .into_iter()
+            .collect(),
+        lookups,
         problems: Diagnostics::default(),
         defined: HashSet::new(),
         used: Vec::new(),
@@ -42,7 +56,7 @@ pub fn lint(
         included: HashSet::new(),
         facts: known.map(|known| known.facts.clone()).unwrap_or_default(),
     };
-    for play in playbooks.iter().flat_map(|playbook| &playbook.plays) {
+    for play in plays() {
         linter.play(play);
     }
     if let Some(known) = known.filter(|_| !linter.is_open) {
@@ -50,7 +64,10 @@ pub fn lint(
     }
     let mut problems = linter.problems;
     for problem in &mut problems.0 {
-        problem.severity = Severity::Warning;
+        // What only Ansible can run never becomes well: no `rescue` was written for that.
+        if problem.code != Code::FOREIGN {
+            problem.severity = Severity::Warning;
+        }
     }
     problems.0.dedup();
     (problems, linter.facts)
@@ -66,6 +83,26 @@ struct Linter<'c> {
     is_open: bool,
     included: HashSet<PathBuf>,
     facts: FactNames,
+    /// The folders of the plays and of their roles.
+    dirs: Vec<PathBuf>,
+    lookups: &'static [&'static str],
+}
+
+/// The folders of roles, at any depth.
+fn folders<'p>(items: impl Iterator<Item = &'p Item>, dirs: &mut Vec<PathBuf>) {
+    for item in items {
+        match item {
+            Item::Task(_) => {}
+            Item::Role(used) => {
+                dirs.push(used.role.dir.clone());
+                folders(used.items.iter(), dirs);
+            }
+            Item::Block(block) => {
+                let sections = [&block.block, &block.rescue, &block.always];
+                folders(sections.into_iter().flatten(), dirs);
+            }
+        }
+    }
 }
 
 impl Linter<'_> {
@@ -193,8 +230,10 @@ impl Linter<'_> {
                 .chain(&task.args.free)
                 .chain(&task.args.whole);
             if let Some(looping) = &task.looping {
-                let lookup = looping.lookup.iter();
-                lookup.for_each(|name| lint.facts.lookup(name));
+                if let Some(name) = &looping.lookup {
+                    lint.facts.lookup(name);
+                    lint.lookup(name, &looping.span);
+                }
                 let ends = looping.break_when.iter();
                 ends.for_each(|condition| lint.condition(condition));
             }
@@ -231,7 +270,12 @@ impl Linter<'_> {
 
     fn vars(&mut self, vars: &Vars) {
         self.defined.extend(vars.keys().cloned());
+        let before = self.problems.0.len();
         self.look(|lint| vars.values().for_each(|value| lint.value(value)));
+        // A mistake in a variable is one when somebody uses it.
+        for problem in &mut self.problems.0[before..] {
+            problem.severity = Severity::Warning;
+        }
     }
 
     fn vars_file(&mut self, path: &Path) {
@@ -242,7 +286,11 @@ impl Linter<'_> {
     }
 
     fn look(&mut self, look: impl FnOnce(&mut Lint)) {
-        let mut lint = Lint::default();
+        let mut lint = Lint {
+            dirs: self.dirs.clone(),
+            lookups: self.lookups,
+            ..Lint::default()
+        };
         look(&mut lint);
         for problem in &lint.problems {
             self.problems.push(problem.to_diagnostic());
@@ -265,6 +313,8 @@ impl Linter<'_> {
             defined: HashSet::new(),
             used: Vec::new(),
             is_open: true,
+            dirs: self.dirs.clone(),
+            lookups: self.lookups,
             included: std::mem::take(&mut self.included),
             facts: std::mem::take(&mut self.facts),
         };

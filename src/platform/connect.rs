@@ -73,6 +73,16 @@ impl Adapters {
     }
 }
 
+fn is_ssh(connection: &str) -> bool {
+    matches!(connection, "ssh" | "paramiko" | "paramiko_ssh" | "smart")
+}
+
+/// Where a machine is: its own variable says it, or its name.
+fn address(wanted: &Wanted) -> String {
+    let own = wanted.variables.get("ansible_host").and_then(Value::as_str);
+    own.unwrap_or(&wanted.host).to_owned()
+}
+
 #[async_trait]
 impl Connect for Adapters {
     async fn platform(&self, wanted: Wanted) -> Result<Platform, ModuleError> {
@@ -90,8 +100,8 @@ impl Connect for Adapters {
                 cancel: wanted.cancel.clone(),
             })),
             "cluster" => Target::Cluster,
-            "ssh" | "paramiko" | "paramiko_ssh" | "smart" => {
-                let address = text("ansible_host").unwrap_or_else(|| wanted.host.clone());
+            name if is_ssh(name) => {
+                let address = address(&wanted);
                 Target::Machine(
                     self.connections
                         .shell(
@@ -135,6 +145,16 @@ impl Connect for Adapters {
             diff: wanted.diff,
             connection: wanted.variables,
         })
+    }
+
+    async fn reset(&self, wanted: Wanted) -> Result<(), ModuleError> {
+        // Others keep no connection: this machine needs none, and a cluster is asked anew each time.
+        if is_ssh(wanted.connection.trim_start_matches("ansible.builtin.")) {
+            self.connections
+                .reset(&address(&wanted), &wanted.variables)
+                .await?;
+        }
+        Ok(())
     }
 
     async fn close(&self) {

@@ -54,6 +54,14 @@ impl Link {
         }
     }
 
+    async fn end(&self) {
+        let session = self.session.lock().await.take();
+        if let Some(session) = session.and_then(Arc::into_inner) {
+            // A connection that is gone already is what is wanted.
+            let _ = session.close().await;
+        }
+    }
+
     async fn reconnect(&self, within: Duration) -> Result<(), ModuleError> {
         let mut open = self.session.lock().await;
         if let Some(session) = open.take().and_then(Arc::into_inner) {
@@ -98,15 +106,25 @@ impl Connections {
         }))
     }
 
+    /// Ends a connection. What still runs over it (a task beside the play) keeps it to its own end.
+    pub(super) async fn reset(
+        &self,
+        address: &str,
+        variables: &IndexMap<String, Value>,
+    ) -> Result<(), ModuleError> {
+        let target = Target::new(address, variables)?;
+        let link = self.open.lock().await.remove(&target);
+        if let Some(link) = link {
+            link.end().await;
+        }
+        Ok(())
+    }
+
     /// Ends all connections.
     pub(super) async fn close(&self) {
         let all = std::mem::take(&mut *self.open.lock().await);
         for link in all.into_values() {
-            let session = link.session.lock().await.take();
-            if let Some(session) = session.and_then(Arc::into_inner) {
-                // A connection that is gone already is what is wanted.
-                let _ = session.close().await;
-            }
+            link.end().await;
         }
     }
 }

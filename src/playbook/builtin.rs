@@ -23,6 +23,7 @@ pub enum Builtin {
     Meta,
     Pause,
     SetFact,
+    ValidateArgumentSpec,
 }
 
 /// What is told of an action.
@@ -82,7 +83,7 @@ const ROLE: &[(&str, &str, &str)] = &[
     (
         "rolespec_validate",
         "boolean",
-        "Accepted; specifications of arguments are not read.",
+        "`false` leaves out the check of its arguments by `meta/argument_specs.yml`.",
     ),
 ];
 
@@ -314,6 +315,32 @@ const PAGES: &[Page] = &[
         is_open: true,
         is_free_form: false,
         examples: "- set_fact: {image: \"{{ built.image }}\"}\n",
+    },
+    Page {
+        action: Builtin::ValidateArgumentSpec,
+        name: "validate_argument_spec",
+        summary: "Fails unless variables are as a specification of arguments says",
+        arguments: &[
+            (
+                "argument_spec",
+                "object",
+                "Options by name, each with `type`, `required`, `choices`, `elements`, `options`, as in a role's `meta/argument_specs.yml`.",
+            ),
+            (
+                "provided_arguments",
+                "object",
+                "Values that count instead of variables of the same names.",
+            ),
+            (
+                "validate_args_context",
+                "object",
+                "Handed on to the result: what the arguments are of.",
+            ),
+        ],
+        required: 1,
+        is_open: false,
+        is_free_form: false,
+        examples: "- validate_argument_spec:\n    argument_spec:\n      pool: {required: true, choices: [canary, worker]}\n",
     },
 ];
 

@@ -18,6 +18,8 @@ pub struct Keywords {
     pub module_defaults: Vec<Lazy>,
     pub tags: Vec<String>,
     pub notify: Vec<Lazy>,
+    /// Collections that names might be of; there are none here.
+    pub collections: Vec<String>,
     pub become_: Option<Lazy>,
     pub become_user: Option<Lazy>,
     pub become_method: Option<Lazy>,
@@ -104,8 +106,8 @@ impl Keywords {
             "any_errors_fatal" => &mut self.any_errors_fatal,
             "delegate_to" => &mut self.delegate_to,
             "delegate_facts" => &mut self.delegate_facts,
-            // Read and without meaning here: no collections are searched, there is no debugger.
-            "collections" | "debugger" | "become_exe" => return true,
+            // Read and without meaning here: there is no debugger.
+            "debugger" | "become_exe" => return true,
             _ => return self.take_list(key, value, problems),
         };
         let lazy = Lazy::from_node(value);
@@ -143,6 +145,10 @@ impl Keywords {
             "module_defaults" => self
                 .module_defaults
                 .extend(each(value).map(Lazy::from_node)),
+            "collections" => {
+                let names = each(value).filter_map(Node::as_str);
+                self.collections.extend(names.map(ToOwned::to_owned));
+            }
             "notify" => self.notify.extend(each(value).map(Lazy::from_node)),
             "tags" => {
                 for tag in each(value) {
@@ -190,6 +196,7 @@ impl Keywords {
             module_defaults: joined(&parent.module_defaults, self.module_defaults),
             tags: joined(&parent.tags, self.tags),
             notify: joined(&parent.notify, self.notify),
+            collections: joined(&parent.collections, self.collections),
             become_: nearer(self.become_, &parent.become_),
             become_user: nearer(self.become_user, &parent.become_user),
             become_method: nearer(self.become_method, &parent.become_method),

@@ -1,5 +1,6 @@
 //! In: a playbook's file. Out: its plays, with imports opened and every inheritance worked out, and all problems found.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -95,6 +96,8 @@ pub(super) struct Lowering<'c> {
     pub(super) base: PathBuf,
     /// The role whose files are being read.
     pub(super) role: Option<Arc<Role>>,
+    /// Names of modules that were looked for among the project's own files for Ansible.
+    pub(super) hidden: HashSet<String>,
     pub(super) role_handlers: Vec<Arc<Task>>,
     pub(super) public_roles: Vec<Arc<Role>>,
     /// Variables of the play that is being read.
@@ -134,6 +137,7 @@ impl<'c> Lowering<'c> {
             depth: 0,
             base: base.to_owned(),
             role: None,
+            hidden: HashSet::new(),
             role_handlers: Vec::new(),
             public_roles: Vec::new(),
             play_vars: Arc::default(),
@@ -575,11 +579,47 @@ impl Lowering<'_> {
             Some(node) => self.items(node, &keywords, handlers),
             None => Vec::new(),
         };
-        Item::Block(Arc::new(Block {
+        let mut block = Block {
             block: section("block"),
             rescue: section("rescue"),
             always: section("always"),
-        }))
+        };
+        if handlers {
+            self.handler_block(mapping, &mut block);
+        }
+        Item::Block(Arc::new(block))
+    }
+
+    /// Of a block among handlers the tasks of its first section are handlers, as in ansible-core; the others never run.
+    fn handler_block(&mut self, mapping: &Mapping, block: &mut Block) {
+        for key in SECTIONS {
+            let entries = mapping.get(key).and_then(Node::as_sequence);
+            for entry in entries.into_iter().flatten() {
+                if entry
+                    .as_mapping()
+                    .is_some_and(|inner| inner.get("block").is_some())
+                {
+                    self.error(
+                        Code::WRONG_SHAPE,
+                        &entry.span,
+                        "Using a block as a handler is not supported.",
+                    );
+                }
+            }
+        }
+        for (key, section) in [("rescue", &mut block.rescue), ("always", &mut block.always)] {
+            section.clear();
+            if let Some((key_node, _)) = mapping.entry(key) {
+                self.problems.push(
+                    Diagnostic::warning(
+                        Code::WRONG_SHAPE,
+                        format!("`{key}` of a block among handlers never runs"),
+                    )
+                    .at(&key_node.span, "")
+                    .help("handlers are single tasks: write the block into `tasks`, below the condition that something has changed"),
+                );
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! lower      files -> plays -> blocks; imports are opened here
 //! task       one task: its module, arguments, loop
 //! role       a role: its files, dependencies, variables
+//! role_spec  the task that checks a role's arguments
 //! builtin    the engine's own actions
 //! schema     all of it as JSON schema, for editors
 //! catalogue  names -> modules: the engine's own actions, native, in YAML, executables
@@ -18,6 +19,7 @@ mod keywords;
 mod lower;
 mod module;
 mod role;
+mod role_spec;
 mod schema;
 mod task;
 

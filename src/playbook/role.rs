@@ -47,6 +47,8 @@ pub struct RoleWish {
     pub allow_duplicates: Option<bool>,
     /// Whether later tasks of the play see its variables.
     pub public: bool,
+    /// `rolespec_validate: false`: its arguments are not looked at.
+    pub is_unchecked: bool,
 }
 
 /// What a use adds to the role itself.
@@ -67,7 +69,7 @@ fn search(play: &Path, configured: &[PathBuf], around: Option<&Role>) -> Vec<Pat
 }
 
 /// `main` or the file that was asked for, with or without its ending.
-fn file_of(dir: &Path, folder: &str, from: Option<&str>) -> Option<PathBuf> {
+pub(super) fn file_of(dir: &Path, folder: &str, from: Option<&str>) -> Option<PathBuf> {
     let base = dir.join(folder).join(from.unwrap_or("main"));
     let with = |ending: &str| {
         let mut name = base.clone().into_os_string();
@@ -213,7 +215,7 @@ impl Lowering<'_> {
             );
             return None;
         };
-        let meta = self.meta(&dir);
+        let meta = self.meta(&dir, "main");
         let meta = meta.as_ref().and_then(Node::as_mapping);
         let by_meta = meta
             .and_then(|meta| meta.get("allow_duplicates")?.as_str())
@@ -286,6 +288,10 @@ impl Lowering<'_> {
                 format!("Could not find specified file in role: tasks/{from}"),
             );
         }
+        if !wish.is_unchecked {
+            let written = self.argument_specs(&dir, meta);
+            items.extend(self.validation(written.as_ref(), wish, &role, parent));
+        }
         items.extend(self.role_file(tasks, parent, false));
         let handlers = file_of(&dir, "handlers", wish.handlers_from.as_deref());
         for item in self.role_file(handlers, &parent.of_handlers(), true) {
@@ -314,8 +320,8 @@ impl Lowering<'_> {
         }
     }
 
-    fn meta(&mut self, dir: &Path) -> Option<Node> {
-        let path = file_of(dir, "meta", None)?;
+    pub(super) fn meta(&mut self, dir: &Path, name: &str) -> Option<Node> {
+        let path = file_of(dir, "meta", Some(name))?;
         match self.catalogue.reader.read(&path) {
             Ok(file) => {
                 let (node, problems) = parse(&file);

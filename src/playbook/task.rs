@@ -1,6 +1,7 @@
 //! In: the mapping of one task. Out: the task: its module found, its arguments read, its loop understood; or what an
 //! import brings in its place.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::keywords::{self, BELOW_PLAYS, INHERITED, Keywords, each};
@@ -8,6 +9,7 @@ use super::lower::{Lowering, folder};
 use super::role::{Given, RoleWish};
 use super::{Arguments, Block, Builtin, Item, Kind, Loop, Task};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::foreign::{self, Sort};
 use crate::template::{Condition, Lazy};
 use crate::yaml::{Mapping, Node};
 
@@ -113,6 +115,71 @@ impl Lowering<'_> {
         }
     }
 
+    /// A module that is not there: where Ansible would find it, or which was meant.
+    fn unknown_module(&mut self, name: &str, at: &Node, mapping: &Mapping, parent: &Keywords) {
+        let message = format!("couldn't resolve module/action '{name}'");
+        if let Some(found) = foreign::look(Sort::Module, name, &self.plugin_dirs()) {
+            let message = format!("{message}: {}", found.what);
+            let problem = Diagnostic::error(Code::FOREIGN, message).at(&at.span, "");
+            // `community.general.copy` may well be meant as `copy`.
+            let short = name.rsplit('.').next().unwrap_or_default();
+            let problem = match self.catalogue.get(short).filter(|_| short != name) {
+                Some(_) => problem.help(format!("layerplay has a module `{short}`")),
+                None => problem,
+            };
+            self.problems.push(problem.help(found.help));
+            return;
+        }
+        let mut problem = Diagnostic::error(Code::UNKNOWN_MODULE, message).at(&at.span, "");
+        if let Some(path) = self.catalogue.passed_over(name) {
+            let path = path.display();
+            problem = problem.help(format!("`{path}` is not executable: `chmod +x {path}`"));
+        } else if let Some(near) = self.catalogue.nearest(name) {
+            problem = problem.help(format!("did you mean `{near}`?"));
+        }
+        let own = mapping.get("collections").into_iter().flat_map(each);
+        let mut listed: Vec<&str> = own.filter_map(Node::as_str).collect();
+        listed.extend(parent.collections.iter().map(String::as_str));
+        listed.retain(|name| !matches!(*name, "ansible.builtin" | "ansible.legacy"));
+        if !listed.is_empty() && !name.contains('.') {
+            problem = problem.help(format!(
+                "it may be of `collections` ({}), of which layerplay has none",
+                listed.join(", ")
+            ));
+        }
+        self.problems
+            .push(problem.help("`layerplay doc` lists all modules"));
+    }
+
+    /// Ansible would take a file of the project instead of a module that layerplay has.
+    fn hidden_module(&mut self, name: &str, kind: &Kind, at: &Node) {
+        let is_ours = matches!(kind, Kind::Builtin(_) | Kind::Native(_));
+        if !is_ours || name.contains('.') || !self.hidden.insert(name.to_owned()) {
+            return;
+        }
+        if let Some(found) = foreign::look(Sort::Module, name, &self.plugin_dirs()) {
+            let message = format!(
+                "layerplay's own `{name}` runs, and not yours: {}",
+                found.what
+            );
+            self.problems.push(
+                Diagnostic::warning(Code::FOREIGN, message)
+                    .at(&at.span, "")
+                    .help(found.help),
+            );
+        }
+    }
+
+    /// Where Ansible would look for modules and plugins of the project: in the role and those around, beside the playbook.
+    fn plugin_dirs(&self) -> Vec<PathBuf> {
+        let roles = self
+            .role
+            .iter()
+            .flat_map(|role| role.parents.iter().chain([role]));
+        let dirs = roles.map(|role| role.dir.clone());
+        dirs.chain([self.base.clone()]).collect()
+    }
+
     pub(super) fn task(
         &mut self,
         entry: &Node,
@@ -145,21 +212,10 @@ impl Lowering<'_> {
             other => (other.to_owned(), None),
         };
         let Some(kind) = self.catalogue.get(&name).cloned() else {
-            let mut problem = Diagnostic::error(
-                Code::UNKNOWN_MODULE,
-                format!("couldn't resolve module/action '{name}'"),
-            )
-            .at(&name_node.span, "");
-            if let Some(path) = self.catalogue.passed_over(&name) {
-                let path = path.display();
-                problem = problem.help(format!("`{path}` is not executable: `chmod +x {path}`"));
-            } else if let Some(near) = self.catalogue.nearest(&name) {
-                problem = problem.help(format!("did you mean `{near}`?"));
-            }
-            self.problems
-                .push(problem.help("`layerplay doc` lists all modules"));
+            self.unknown_module(&name, name_node, mapping, parent);
             return None;
         };
+        self.hidden_module(&name, &kind, name_node);
         let is_free = match &kind {
             Kind::Builtin(action) => action.is_free_form(),
             Kind::Native(module) => module.info().free_form.is_some(),
@@ -193,6 +249,16 @@ impl Lowering<'_> {
         }
         if let Kind::Builtin(action @ (Builtin::IncludeTasks | Builtin::IncludeRole)) = &kind {
             self.include_words(*action, mapping, &args, name_node);
+        }
+        if let (Kind::Builtin(Builtin::ImportRole | Builtin::IncludeRole), true) =
+            (&kind, is_handler)
+        {
+            self.error(
+                Code::WRONG_SHAPE,
+                &name_node.span,
+                format!("Using '{name}' as a handler is not supported."),
+            );
+            return None;
         }
         if let Kind::Builtin(Builtin::ImportRole) = &kind {
             return self.import_role(&args, entry, mapping, &own, parent);
@@ -359,6 +425,7 @@ impl Lowering<'_> {
             handlers_from: text("handlers_from"),
             allow_duplicates: Some(flag("allow_duplicates").unwrap_or(true)),
             public: flag("public").unwrap_or(true),
+            is_unchecked: flag("rolespec_validate") == Some(false),
         };
         self.role(
             &wish,

@@ -1,14 +1,16 @@
-//! In: events; out: text for people (`ansible` in the form of ansible-playbook, `pretty` for a terminal) and JSON lines
-//! for tools. Nothing else prints.
+//! In: events; out: text for people (`ansible` in the form of ansible-playbook, `pretty` for a terminal), JSON lines
+//! for tools, JUnit XML for CI. Nothing else prints.
 
 mod ansible;
 mod json;
+mod junit;
 mod live;
 mod pretty;
 mod recap;
 
 pub use ansible::Ansible;
 pub use json::JsonLines;
+pub use junit::{Junit, JunitOptions};
 pub use pretty::Pretty;
 
 use std::io::Write;
@@ -118,6 +120,16 @@ impl Output {
     pub fn line(&mut self, text: &str) {
         let masked = self.secrets.mask(text).into_owned();
         self.raw(&masked);
+    }
+
+    /// The text without secrets.
+    fn masked(&self, text: &str) -> String {
+        self.secrets.mask(text).into_owned()
+    }
+
+    /// Writes what was masked part by part: a secret that is a word of the document's own form does not break it.
+    fn document(&mut self, text: &str) {
+        self.raw(text);
     }
 
     fn raw(&mut self, text: &str) {

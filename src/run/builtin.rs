@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::argument_spec;
 use super::attempt::Unit;
 use super::pause;
 use super::result::{Done, Request, map, to_json};
@@ -35,10 +36,11 @@ pub(super) async fn run(unit: &Unit, action: Builtin, arguments: Map<String, Val
         // Imports are opened when the playbook is read.
         Builtin::IncludeTasks | Builtin::ImportTasks => include_tasks(unit, &arguments),
         Builtin::IncludeRole | Builtin::ImportRole => include_role(unit, &arguments),
-        Builtin::Meta => meta(unit),
+        Builtin::Meta => meta(unit).await,
         Builtin::AddHost => add_host(unit, &arguments),
         Builtin::GroupBy => group_by(unit, &arguments),
         Builtin::Pause => pause::run(unit, &arguments).await,
+        Builtin::ValidateArgumentSpec => argument_spec::action::run(unit, &arguments),
     }
 }
 
@@ -373,6 +375,7 @@ fn include_role(unit: &Unit, arguments: &Map<String, Value>) -> Done {
         handlers_from: text(arguments, "handlers_from"),
         allow_duplicates: Some(flag("allow_duplicates").unwrap_or(true)),
         public: flag("public").unwrap_or(false),
+        is_unchecked: flag("rolespec_validate") == Some(false),
         name: name.clone(),
     };
     let mut done = Done::ok(json!({"include_role": name}));
@@ -417,7 +420,7 @@ fn request(
     }
 }
 
-fn meta(unit: &Unit) -> Done {
+async fn meta(unit: &Unit) -> Done {
     let word = match unit.text(unit.task.args.free.as_ref()) {
         Ok(word) => word.unwrap_or_default(),
         Err(problem) => return problem.done(),
@@ -434,7 +437,14 @@ fn meta(unit: &Unit) -> Done {
             None
         }
         "refresh_inventory" => Some(Request::RefreshInventory),
-        "noop" | "reset_connection" => None,
+        "noop" => None,
+        "reset_connection" => match unit.wanted() {
+            Ok(wanted) => match unit.run.connect.reset(wanted).await {
+                Ok(()) => None,
+                Err(problem) => return Done::error(problem, None),
+            },
+            Err(problem) => return problem.done(),
+        },
         other => Some(Request::Stop(format!(
             "invalid meta action requested: {other}"
         ))),

@@ -1,7 +1,8 @@
 //! Handlers of a play. In: names that tasks notify. Out: the handlers that run at the next flush, in the order of their
 //! definition.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 
 use super::Ended;
 use super::play::PlayRun;
@@ -9,6 +10,44 @@ use super::walk::{Here, Walked};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::event::EventKind;
 use crate::playbook::Task;
+use crate::template::{Lazy, Scope};
+use crate::vars::TaskScope;
+
+/// Where a handler stands: the same handler is handed on as several values.
+type Place = (std::path::PathBuf, usize);
+
+/// Names of handlers that are templates, once they could be expanded.
+#[derive(Default)]
+pub(super) struct Names {
+    known: Mutex<HashMap<Place, String>>,
+    warned: Mutex<HashSet<Place>>,
+}
+
+/// What a handler's name may use: what the play, the role and the command line say, and nothing of any host.
+#[derive(Clone)]
+struct Hostless(TaskScope);
+
+impl Scope for Hostless {
+    fn lookup(&self, name: &str) -> Option<Lazy> {
+        let is_of_host = matches!(
+            name,
+            "inventory_hostname" | "inventory_hostname_short" | "group_names" | "ansible_facts"
+        );
+        if is_of_host {
+            None
+        } else {
+            self.0.lookup(name)
+        }
+    }
+
+    fn names(&self) -> Vec<Arc<str>> {
+        self.0.names()
+    }
+
+    fn is_written(&self, name: &str) -> bool {
+        self.0.is_written(name)
+    }
+}
 
 impl PlayRun {
     /// Names that were notified become handlers to run, in the order of their definition.
@@ -17,36 +56,9 @@ impl PlayRun {
             return;
         }
         let handlers = self.known_handlers();
+        let search = last_first(&handlers);
         for name in names {
-            let found: Vec<usize> = handlers
-                .iter()
-                .enumerate()
-                .filter(|(_, handler)| answers(handler, name))
-                .map(|(at, _)| at)
-                .collect();
-            // Of several handlers with one name that of the play runs, else the first of the role that came last; of a
-            // topic all do.
-            let named = || {
-                found
-                    .iter()
-                    .copied()
-                    .filter(|at| is_called(&handlers[*at], name))
-            };
-            let by_name = named().find(|at| handlers[*at].role.is_none()).or_else(|| {
-                let last = handlers[named().next_back()?].role.clone()?;
-                named().find(|at| {
-                    let role = handlers[*at].role.as_ref();
-                    role.is_some_and(|role| Arc::ptr_eq(role, &last))
-                })
-            });
-            let chosen: Vec<usize> = match by_name {
-                Some(at) => found
-                    .iter()
-                    .copied()
-                    .filter(|other| *other == at || handlers[*other].listen.contains(name))
-                    .collect(),
-                None => found,
-            };
+            let chosen = self.answering(&handlers, &search, name);
             if chosen.is_empty() && self.run.world.settings.allows_missing_handlers {
                 self.run.bus.emit(EventKind::Warning {
                     message: format!("no handler is called `{name}`"),
@@ -62,6 +74,87 @@ impl PlayRun {
             }
             if let Ok(mut notified) = self.notified.lock() {
                 notified.entry(Arc::clone(host)).or_default().extend(chosen);
+            }
+        }
+    }
+
+    /// The handlers that a notification means: of those with the name the first, and all that listen to it, of several
+    /// with one name again the first.
+    fn answering(&self, handlers: &[Arc<Task>], search: &[usize], name: &str) -> Vec<usize> {
+        let is_called = |at: &&usize| {
+            let handler = &handlers[**at];
+            let Some(own) = self.handler_name(handler) else {
+                return false;
+            };
+            let of_role = handler.role.as_ref().and_then(|role| {
+                let rest = name.strip_prefix(role.name.as_str())?;
+                rest.strip_prefix(" : ")
+            });
+            own == name || of_role == Some(own.as_str())
+        };
+        let mut chosen: Vec<usize> = search.iter().find(is_called).copied().into_iter().collect();
+        let mut seen = HashSet::new();
+        for at in search {
+            let handler = &handlers[*at];
+            if !handler.listen.iter().any(|topic| topic == name) {
+                continue;
+            }
+            let own = self.handler_name(handler).or_else(|| handler.plain_name());
+            if own.is_none_or(|own| seen.insert(own)) && !chosen.contains(at) {
+                chosen.push(*at);
+            }
+        }
+        chosen
+    }
+
+    /// A handler's name. One that is a template is expanded without any host, as soon as that is possible.
+    pub(super) fn handler_name(&self, handler: &Task) -> Option<String> {
+        let lazy = match handler.name.as_ref()? {
+            Lazy::Template(_) => handler.name.as_ref()?,
+            _ => return handler.plain_name(),
+        };
+        let place = (handler.span.path().to_owned(), handler.span.start);
+        if let Some(name) = self.handler_names.known.lock().ok()?.get(&place) {
+            return Some(name.clone());
+        }
+        let nobody = Arc::from("");
+        let scope = self.scope(&nobody, handler, &Here::default());
+        let mut scope = scope.without_inventory();
+        // Files of variables whose names are templates may be another host's.
+        if self
+            .play
+            .vars_files
+            .iter()
+            .all(|name| matches!(name, Lazy::Data(_)))
+            && let Some(host) = self.order.first()
+        {
+            scope.play_vars = self.play_vars(host);
+        }
+        let shared: Arc<dyn Scope> = Arc::new(Hostless(scope));
+        match self.run.world.templar.evaluate(lazy, &shared) {
+            Ok(value) => {
+                let name = value.to_string();
+                if let Ok(mut known) = self.handler_names.known.lock() {
+                    known.insert(place, name.clone());
+                }
+                Some(name)
+            }
+            Err(problem) => {
+                let is_new = self
+                    .handler_names
+                    .warned
+                    .lock()
+                    .is_ok_and(|mut warned| warned.insert(place));
+                if is_new && handler.listen.is_empty() {
+                    let written = handler.plain_name().unwrap_or_default();
+                    self.run.bus.emit(EventKind::Warning {
+                        message: format!(
+                            "Handler '{written}' is unusable because it has no listen topics and the name could not be templated (host-specific variables are not supported in handler names). The error: {}",
+                            problem.message
+                        ),
+                    });
+                }
+                None
             }
         }
     }
@@ -118,19 +211,16 @@ impl PlayRun {
     }
 }
 
-/// By its name, or by `role : name`.
-fn is_called(handler: &Task, name: &str) -> bool {
-    let Some(own) = handler.plain_name() else {
-        return false;
-    };
-    let with_role = handler.role.as_ref().is_some_and(|role| {
-        name.strip_prefix(role.name.as_str())
-            .and_then(|rest| rest.strip_prefix(" : "))
-            .is_some_and(|rest| rest == own)
-    });
-    own == name || with_role
-}
-
-fn answers(handler: &Task, name: &str) -> bool {
-    is_called(handler, name) || handler.listen.iter().any(|topic| topic == name)
+/// In the order in which names are looked for: those of the play, then those of its roles, the last role first; in the
+/// order of their definition within each.
+fn last_first(handlers: &[Arc<Task>]) -> Vec<usize> {
+    let role = |at: usize| handlers[at].role.as_ref().map(Arc::as_ptr);
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for at in 0..handlers.len() {
+        match groups.last_mut() {
+            Some(group) if role(group[0]) == role(at) => group.push(at),
+            _ => groups.push(vec![at]),
+        }
+    }
+    groups.into_iter().rev().flatten().collect()
 }

@@ -10,10 +10,11 @@
 //! reach      how a host is reached, with whose rights
 //! bus        everything leaves through here             result   what playbooks read
 //! handlers   what was notified                      include  files of tasks
-//! lookup     what templates look up
+//! lookup     what templates look up             argument_spec  are arguments as a role wants them
 //! gate       what a stage may apply                  facts    gathered before the first task
 //! ```
 
+mod argument_spec;
 mod attempt;
 mod builtin;
 mod bus;
@@ -87,6 +88,8 @@ pub struct Wanted {
 #[async_trait]
 pub trait Connect: Send + Sync {
     async fn platform(&self, wanted: Wanted) -> Result<Platform, ModuleError>;
+    /// Ends the host's connection, so that the next task makes a new one.
+    async fn reset(&self, wanted: Wanted) -> Result<(), ModuleError>;
     /// Ends connections that tasks share.
     async fn close(&self);
 }

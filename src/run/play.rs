@@ -8,6 +8,7 @@ use futures_util::stream::{self, StreamExt};
 use indexmap::{IndexMap, IndexSet};
 
 use super::attempt::Unit;
+use super::handlers::Names;
 use super::result::to_json;
 use super::roles::Roles;
 use super::walk::Here;
@@ -41,6 +42,7 @@ pub(super) struct PlayRun {
     over_limit: AtomicBool,
     /// Why the run cannot go on.
     stopped: Mutex<Option<(Ended, Diagnostics)>>,
+    pub(super) handler_names: Names,
     /// Those of the play, then those of roles that were included.
     pub(super) handlers: RwLock<Vec<Arc<Task>>>,
     pub(super) roles: Roles,
@@ -294,6 +296,7 @@ async fn one(
             fatal: AtomicBool::new(false),
             over_limit: AtomicBool::new(false),
             stopped: Mutex::default(),
+            handler_names: Names::default(),
             handlers: RwLock::new(play.handlers.clone()),
             roles: Roles::of(play),
         };

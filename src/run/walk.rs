@@ -257,6 +257,9 @@ impl PlayRun {
                 format!("{} : {role}", task.action)
             }
             None => task.action.clone(),
+            Some(Lazy::Template(_)) if task.is_handler && self.handler_name(task).is_some() => {
+                self.handler_name(task).unwrap_or_default()
+            }
             Some(lazy) => templar.evaluate(lazy, &scope.share()).map_or_else(
                 |_| task.plain_name().unwrap_or_default(),
                 |value| value.to_string(),

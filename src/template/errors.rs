@@ -1,6 +1,9 @@
 //! In: what went wrong in a template. Out: an error with the user's own place and the way there.
 
+use std::path::PathBuf;
+
 use crate::diagnostic::Diagnostic;
+use crate::foreign::{self, Sort};
 use crate::source::Span;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,6 +11,8 @@ pub enum TemplateErrorKind {
     Syntax,
     Undefined,
     UnknownFilter,
+    /// A filter, test or lookup that only Ansible can run.
+    Foreign,
     NotBoolean,
     Recursion,
     Failed,
@@ -34,6 +39,7 @@ impl TemplateError {
             TemplateErrorKind::Syntax => Code::TEMPLATE_SYNTAX,
             TemplateErrorKind::Undefined => Code::UNDEFINED,
             TemplateErrorKind::UnknownFilter => Code::UNKNOWN_FILTER,
+            TemplateErrorKind::Foreign => Code::FOREIGN,
             TemplateErrorKind::NotBoolean => Code::NOT_BOOLEAN,
             TemplateErrorKind::Recursion => Code::RECURSION,
             TemplateErrorKind::Failed => Code::TEMPLATE_FAILED,
@@ -66,6 +72,17 @@ impl TemplateError {
             span,
             chain: Vec::new(),
             help: None,
+        }
+    }
+
+    /// The same error, told better when it is about something that only Ansible can run.
+    #[must_use]
+    pub(super) fn or_foreign(self, sort: Sort, name: &str, dirs: &[PathBuf]) -> Self {
+        match foreign::look(sort, name, dirs) {
+            Some(found) => {
+                Self::new(TemplateErrorKind::Foreign, found.what, self.span).help(found.help)
+            }
+            None => self,
         }
     }
 

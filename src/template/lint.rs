@@ -1,6 +1,9 @@
 //! In: values as written. Out: what is wrong with their templates whatever the variables are, and the names that they
 //! use: known before anything is evaluated.
 
+use std::ops::Range;
+use std::path::PathBuf;
+
 use minijinja::value::ValueKind;
 use minijinja::{ErrorKind, Value};
 
@@ -11,6 +14,7 @@ use super::lazy::{Condition, Lazy, TemplateText};
 use super::rewrite::{Chain, Plugin, PluginKind, rewrite};
 use super::split::split;
 use super::templar::{Whole, environment_has, syntax, unclosed};
+use crate::foreign::Sort;
 use crate::source::Span;
 
 /// What templates say of themselves.
@@ -21,6 +25,10 @@ pub struct Lint {
     pub names: Vec<(String, Span)>,
     /// Facts of hosts, wherever a name stands.
     pub facts: FactNames,
+    /// Folders where plugins of Ansible's would be.
+    pub dirs: Vec<PathBuf>,
+    /// Lookups that there are; none when they are not judged.
+    pub lookups: &'static [&'static str],
 }
 
 impl Lint {
@@ -98,6 +106,21 @@ impl Lint {
         }
     }
 
+    /// A lookup by its name: an error only where it is one that Ansible would find.
+    pub fn lookup(&mut self, name: &str, place: &Span) {
+        let own = name.strip_prefix("ansible.builtin.").unwrap_or(name);
+        if self.lookups.is_empty() || self.lookups.contains(&own) {
+            return;
+        }
+        let message = format!("The lookup plugin '{own}' was not found.");
+        let kind = TemplateErrorKind::UnknownFilter;
+        let problem = TemplateError::new(kind, message, Some(place.clone()));
+        let problem = problem.or_foreign(Sort::Lookup, own, &self.dirs);
+        if problem.kind == TemplateErrorKind::Foreign {
+            self.problems.push(problem);
+        }
+    }
+
     fn take(&mut self, text: &TemplateText, chains: &[Chain], plugins: &[Plugin]) {
         for chain in chains.iter().filter(|chain| !chain.is_guarded) {
             let end = chain.at.start + chain.root.len();
@@ -105,18 +128,40 @@ impl Lint {
                 .push((chain.root.clone(), text.place(chain.at.start, end)));
         }
         for plugin in plugins.iter().filter(|plugin| !is_known(plugin)) {
-            let what = match plugin.kind {
-                PluginKind::Filter => "filter",
-                PluginKind::Test => "test",
-                PluginKind::Function => "function",
+            let (what, sort) = match plugin.kind {
+                PluginKind::Filter => ("filter", Some(Sort::Filter)),
+                PluginKind::Test => ("test", Some(Sort::Test)),
+                PluginKind::Function => ("function", None),
             };
-            self.problems.push(TemplateError::new(
+            let problem = TemplateError::new(
                 TemplateErrorKind::UnknownFilter,
                 format!("no {what} is called `{}`", plugin.name),
                 Some(text.place(plugin.at.start, plugin.at.end)),
-            ));
+            );
+            self.problems.push(match sort {
+                Some(sort) => problem.or_foreign(sort, &plugin.name, &self.dirs),
+                None => problem,
+            });
+        }
+        for plugin in plugins.iter().filter(|plugin| {
+            let is_lookup = matches!(plugin.name.as_str(), "lookup" | "query" | "q");
+            plugin.kind == PluginKind::Function && is_lookup
+        }) {
+            if let Some((name, at)) = quoted(&text.text, plugin.at.end) {
+                self.lookup(name, &text.place(at.start, at.end));
+            }
         }
     }
+}
+
+/// The text in quotes that a call begins with, and where it stands. `from` is behind the function's name.
+fn quoted(text: &str, from: usize) -> Option<(&str, Range<usize>)> {
+    let inner = text.get(from..)?.trim_start().strip_prefix('(')?;
+    let inner = inner.trim_start();
+    let quote = inner.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+    let end = inner[1..].find(quote)?;
+    let start = text.len() - inner.len() + 1;
+    Some((&inner[1..=end], start..start + end))
 }
 
 /// The engine tells what it lacks only when it is asked to use it.

@@ -11,6 +11,7 @@ use minijinja::{Error, ErrorKind, State};
 use super::errors::{TemplateError, TemplateErrorKind};
 use super::expand::{Place, settle};
 use super::lazy::{Lazy, Scope, TemplateText};
+use crate::foreign::Sort;
 
 /// Answers lookups.
 pub trait Lookups: Send + Sync {
@@ -244,7 +245,11 @@ pub(super) fn find(
             TemplateErrorKind::UnknownFilter,
             format!("The lookup plugin '{name}' was not found."),
             None,
-        );
+        )
+        .or_foreign(Sort::Lookup, name, &place.scope.search_path());
+        if problem.kind == TemplateErrorKind::Foreign {
+            return Err(problem);
+        }
         let near = crate::diagnostic::nearest::nearest(name, names.iter().copied());
         return Err(match near {
             Some(near) => problem.help(format!("did you mean `{near}`?")),

@@ -38,6 +38,7 @@ pub use errors::{TemplateError, TemplateErrorKind};
 pub use expand::absent;
 pub use facts::FactNames;
 pub use file::Form;
+pub use filters::{bytes_of, expand_path};
 pub use lazy::{Condition, Lazy, Scope, TemplateText, is_template};
 pub use lint::Lint;
 pub use lookup::{LookupCall, LookupError, Lookups};

@@ -16,6 +16,7 @@ use super::lookup::{FUNCTIONS, Lookups};
 use super::outputs;
 use super::rewrite::{Chain, Plugin, rewrite, rewrite_value};
 use super::split::{Piece, Unclosed, split, split_by};
+use crate::foreign::Sort;
 use crate::source::Reader;
 
 /// Renders templates and judges conditions. Cheap to clone: what is compiled is shared.
@@ -529,11 +530,11 @@ fn explain(
             .unwrap_or_else(|| "a value is undefined".to_owned());
         return TemplateError::new(TemplateErrorKind::Undefined, message, place);
     }
-    let kind = match root.kind() {
-        ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction => {
-            TemplateErrorKind::UnknownFilter
-        }
-        _ => TemplateErrorKind::Failed,
+    let (kind, sort) = match root.kind() {
+        ErrorKind::UnknownFilter => (TemplateErrorKind::UnknownFilter, Some(Sort::Filter)),
+        ErrorKind::UnknownTest => (TemplateErrorKind::UnknownFilter, Some(Sort::Test)),
+        ErrorKind::UnknownFunction => (TemplateErrorKind::UnknownFilter, None),
+        _ => (TemplateErrorKind::Failed, None),
     };
     let message = match (root.kind(), root.detail()) {
         (_, Some(MANDATORY)) => {
@@ -558,7 +559,13 @@ fn explain(
         (kind, Some(detail)) => format!("{kind}: {detail}"),
         (kind, None) => kind.to_string(),
     };
-    TemplateError::new(kind, message, place)
+    let error = TemplateError::new(kind, message, place);
+    // `filter NAME is unknown`: the engine names it nowhere else.
+    let name = root.detail().and_then(|detail| detail.split(' ').nth(1));
+    match (sort, name) {
+        (Some(sort), Some(name)) => error.or_foreign(sort, name, &scope.search_path()),
+        _ => error,
+    }
 }
 
 /// The name in `filter NAME is unknown`.

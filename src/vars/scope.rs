@@ -69,6 +69,13 @@ impl TaskScope {
         }
     }
 
+    /// Without what the inventory says.
+    #[must_use]
+    pub fn without_inventory(mut self) -> Self {
+        self.base = Arc::default();
+        self
+    }
+
     /// The scope as the templar takes it.
     pub fn share(&self) -> Arc<dyn Scope> {
         Arc::new(self.clone())

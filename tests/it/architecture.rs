@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 /// A module of `src/`, and what it may use of ours.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("vault", &[]),
+    ("foreign", &[]),
     ("source", &["vault"]),
     ("diagnostic", &["source"]),
     ("yaml", &["source", "diagnostic"]),
-    ("template", &["source", "diagnostic", "yaml"]),
+    ("template", &["source", "diagnostic", "yaml", "foreign"]),
     ("inventory", &["source", "diagnostic", "yaml", "template"]),
     (
         "vars",
@@ -18,7 +19,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Files of variables of a role are read as all others are.
     (
         "playbook",
-        &["source", "diagnostic", "yaml", "template", "vars"],
+        &[
+            "source",
+            "diagnostic",
+            "yaml",
+            "template",
+            "vars",
+            "foreign",
+        ],
     ),
     (
         "plan",
@@ -29,6 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "inventory",
             "vars",
             "playbook",
+            "foreign",
         ],
     ),
     ("event", &[]),

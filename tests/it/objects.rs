@@ -48,7 +48,7 @@ impl Said {
 pub(crate) struct Reached {
     dir: tempfile::TempDir,
     inventory: PathBuf,
-    other: Client,
+    pub(crate) other: Client,
 }
 
 impl Reached {
@@ -104,8 +104,20 @@ impl Reached {
         }
     }
 
+    /// The first cluster of the lab.
+    pub(crate) fn in_lab(lab: &Lab) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let inventory = lab.write(dir.path()).unwrap();
+        let other = lab.clusters[0].api.client();
+        Self {
+            dir,
+            inventory,
+            other,
+        }
+    }
+
     /// In check mode, for real, and once more: what a module promises, does, and then finds done.
-    async fn thrice(&self, tasks: &str, changed: u64) {
+    pub(crate) async fn thrice(&self, tasks: &str, changed: u64) {
         self.run(tasks, &["--check"]).await.ok(changed);
         self.run(tasks, &[]).await.ok(changed);
         self.run(tasks, &[]).await.ok(0);
@@ -433,15 +445,7 @@ async fn story(reached: &Reached) {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_the_labs_api() {
     let lab = Lab::start(Pace::fast()).await.unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let inventory = lab.write(dir.path()).unwrap();
-    let other = lab.clusters[0].api.client();
-    story(&Reached {
-        dir,
-        inventory,
-        other,
-    })
-    .await;
+    story(&Reached::in_lab(&lab)).await;
     drop(lab);
 }
 

@@ -275,6 +275,35 @@ fn a_password_is_given_to_ssh_and_to_nobody_else() {
     assert_eq!(std::fs::read_dir(at("control")).unwrap().count(), 0);
 }
 
+/// `SSH_CONNECTION` has the ports of both ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_reset_is_made_anew() {
+    let sshd = Sshd::start(&[Ipv4Addr::LOCALHOST], None);
+    let dir = tempfile::tempdir().unwrap();
+    let mut inventory = json!({"all": {"hosts": {"one": {"ansible_host": "127.0.0.1"}}}});
+    inventory["all"]["vars"] = sshd.variables();
+    let playbook = "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - shell: echo $SSH_CONNECTION
+      register: first
+    - shell: echo $SSH_CONNECTION
+      register: second
+    - meta: reset_connection
+    - shell: echo $SSH_CONNECTION
+      register: third
+    - meta: reset_connection
+    - meta: reset_connection
+    - assert:
+        that:
+          - first.stdout == second.stdout
+          - first.stdout != third.stdout
+";
+    let (output, said) = play(dir.path(), &inventory, playbook).await;
+    assert!(output.status.success(), "{said}\n{}", sshd.log());
+}
+
 /// Tells the test which node was asked (by the address that the connection came to) and what, and prints its answer.
 const ANSWER: &str = "#!/bin/bash
 read -r _ _ address _ <<<\"$SSH_CONNECTION\"

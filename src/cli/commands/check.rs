@@ -7,6 +7,10 @@ use crate::diagnostic::{Diagnostics, to_json};
 use crate::vars::{Settings, World};
 
 pub(in crate::cli) fn run(args: &CheckArgs) -> u8 {
+    if args.format == Format::Junit {
+        printer::err("error: `check` runs no tasks, so it has no `--format junit`");
+        return exit::BAD_OPTIONS;
+    }
     let problems = look(args).unwrap_or_else(|problems| problems);
     let code = if args.format == Format::Json {
         for problem in &problems.0 {

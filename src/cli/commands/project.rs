@@ -262,5 +262,6 @@ pub(in crate::cli) fn lint(
         }
         known
     });
-    plan::lint(playbooks, catalogue, known.as_ref())
+    let lookups = crate::run::lookups();
+    plan::lint(playbooks, catalogue, known.as_ref(), lookups.names())
 }

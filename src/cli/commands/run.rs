@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{lab, list, project};
+use super::{junit, lab, list, project};
 use crate::cli::args::RunArgs;
 use crate::cli::prompter::Terminal;
 use crate::cli::settings::Settings as Configured;
@@ -86,7 +86,7 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         world = world.with_cache(cache);
     }
     let world = Arc::new(world);
-    if args.list_tasks || args.list_hosts || args.list_tags || args.syntax_check {
+    if is_list(args) {
         list::show(&playbooks, &world, args);
         return Ok(exit::OK);
     }
@@ -96,13 +96,20 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         }
     }
     let (mistakes, facts) = project::lint(&playbooks, &catalogue, Some(&world));
-    project::show(&mistakes);
+    let code = project::show(&mistakes);
+    if code != exit::OK {
+        return Ok(code);
+    }
+    let mut sinks = vec![sink];
+    if let Some(file) = junit::file(&args.playbooks, &secrets)? {
+        sinks.push(Box::new(file));
+    }
     let run = Run::new(
         world,
         Arc::new(catalogue),
         Arc::new(Adapters::new(Arc::clone(&secrets))),
         Arc::new(Terminal),
-        vec![sink],
+        sinks,
         secrets,
         cancel,
         limit,
@@ -123,6 +130,11 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
         output::retry_file(&args.playbooks, &configured, &run.lost_hosts());
     }
     Ok(ended.code())
+}
+
+/// Nothing runs: it is only shown what would.
+fn is_list(args: &RunArgs) -> bool {
+    args.list_tasks || args.list_hosts || args.list_tags || args.syntax_check
 }
 
 /// What playbooks can read of the command line and the settings.

@@ -136,6 +136,11 @@ fn expandvars(text: &str) -> String {
     out + rest
 }
 
+/// As Ansible reads a path: variables of the environment, then `~`.
+pub fn expand_path(path: &str) -> String {
+    expanduser(&expandvars(path))
+}
+
 /// The files of a folder that match, by name.
 fn fileglob(pattern: &str) -> Result<Vec<String>, Error> {
     let (dir, name) = pattern

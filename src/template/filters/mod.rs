@@ -17,6 +17,9 @@ mod text;
 mod to_yaml;
 mod yaml_text;
 
+pub use disk::expand_path;
+pub use numbers::bytes_of;
+
 use minijinja::{Environment, Error, ErrorKind};
 
 pub(super) fn add_to(env: &mut Environment<'static>) {

@@ -149,20 +149,24 @@ fn human_to_bytes(
         .unwrap_or(false);
     kwargs.assert_all_used()?;
     let text = value.to_string();
-    let wrong = || {
+    bytes_of(&text, default_unit.as_deref(), bits).ok_or_else(|| {
         let example = if bits { "10Mb" } else { "10M` or `1.5GB" };
         fail(format!("`{text}` is no size: write it like `{example}`"))
-    };
+    })
+}
+
+/// `1.5GB`, `10 kilobyte`: in bytes, or in bits.
+pub fn bytes_of(text: &str, default_unit: Option<&str>, bits: bool) -> Option<i64> {
     let trimmed = text.trim();
     let end = trimmed
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(trimmed.len());
-    let number: f64 = trimmed[..end].parse().map_err(|_| wrong())?;
+    let number: f64 = trimmed[..end].parse().ok()?;
     let written = trimmed[end..].trim();
     let unit = if written.is_empty() {
         default_unit.unwrap_or_default()
     } else {
-        written.to_owned()
+        written
     };
     let factor = match unit.chars().next() {
         None => 1.0,
@@ -171,9 +175,8 @@ fn human_to_bytes(
             let mut known = NAMES
                 .iter()
                 .zip(UNITS.iter().map(|(_, factor)| *factor).chain([1.0]));
-            let (name, factor) = known
-                .find(|(name, _)| name.starts_with(letter.to_ascii_lowercase()))
-                .ok_or_else(wrong)?;
+            let (name, factor) =
+                known.find(|(name, _)| name.starts_with(letter.to_ascii_lowercase()))?;
             let (word, short) = if bits { ("bit", 'b') } else { ("byte", 'B') };
             // `K`, `KB`, `kilobyte`; of bytes themselves `B` and `byte`.
             let (long, abbreviation) = match letter {
@@ -181,16 +184,12 @@ fn human_to_bytes(
                 _ => (format!("{name}{word}"), format!("{letter}{short}")),
             };
             if unit.len() > 1 && unit.to_lowercase() != long && unit != abbreviation {
-                return Err(wrong());
+                return None;
             }
             factor
         }
     };
     let size = (number * factor).round_ties_even();
     #[allow(clippy::cast_possible_truncation, reason = "the range was looked at")]
-    if size < 9e18 {
-        Ok(size as i64)
-    } else {
-        Err(wrong())
-    }
+    (size < 9e18).then_some(size as i64)
 }

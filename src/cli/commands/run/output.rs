@@ -8,11 +8,12 @@ use std::sync::Arc;
 use layerplay_modules::secret::Secrets;
 
 use crate::cli::args::{Format, RunArgs};
+use crate::cli::commands::junit;
 use crate::cli::printer;
 use crate::cli::settings::{Origin, Settings};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::event::Sink;
-use crate::report::{Ansible, JsonLines, Output, Pretty, ResultFormat, Shown};
+use crate::report::{Ansible, JsonLines, Junit, Output, Pretty, ResultFormat, Shown};
 
 /// The format of the options, else that of the settings, else what fits where the output goes: a script that reads what
 /// ansible-playbook prints can read this.
@@ -32,6 +33,7 @@ fn format(args: &RunArgs, settings: &Settings) -> Format {
     match name.rsplit('.').next().unwrap_or(name) {
         "pretty" => Format::Pretty,
         "json" | "jsonl" => Format::Json,
+        "junit" => Format::Junit,
         "default" | "ansible" | "yaml" | "debug" => Format::Ansible,
         _ => {
             printer::err(&format!(
@@ -87,6 +89,7 @@ pub(super) fn sink(
         Format::Pretty => Box::new(Pretty::new(output, std::io::stderr().is_terminal(), shown)),
         Format::Ansible => Box::new(Ansible::new(output, shown)),
         Format::Json => Box::new(JsonLines::new(output)),
+        Format::Junit => Box::new(Junit::new(output, junit::options())),
     })
 }
 
