@@ -9,7 +9,9 @@ pub mod facts;
 mod fetch;
 mod file;
 mod find;
+mod get_url;
 mod host;
+mod http;
 mod lineinfile;
 mod ping;
 mod place;
@@ -22,6 +24,7 @@ mod systemd;
 mod tempfile;
 mod template;
 mod tree;
+mod uri;
 mod wait_for;
 
 use std::sync::Arc;
@@ -45,6 +48,7 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(fetch::Fetch),
         erase(file::File),
         erase(find::Find),
+        erase(get_url::GetUrl),
         erase(lineinfile::Lineinfile),
         erase(ping::Ping),
         erase(setup::GatherFacts::default()),
@@ -56,6 +60,7 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(systemd::Systemd),
         erase(tempfile::Tempfile),
         erase(template::Template),
+        erase(uri::Uri),
         erase(wait_for::WaitFor),
     ]
 }

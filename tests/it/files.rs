@@ -44,7 +44,7 @@ impl Project {
         project
     }
 
-    fn source(&self, name: &str, text: &str, mode: u32) {
+    pub fn source(&self, name: &str, text: &str, mode: u32) {
         let path = self.dir.path().join(name);
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -65,6 +65,11 @@ impl Project {
 
     /// Runs tasks; those that `register: NAME` give their results back.
     pub fn run(&self, tasks: &str, options: &[&str]) -> Run {
+        self.run_with(tasks, options, &std::env::var("PATH").unwrap())
+    }
+
+    /// The same with other programs.
+    pub fn run_with(&self, tasks: &str, options: &[&str], path: &str) -> Run {
         let results = self.dir.path().join("results.json");
         let names: Vec<&str> = tasks
             .lines()
@@ -91,6 +96,7 @@ impl Project {
             .args(["run", "--format", "ansible", "-i", "localhost,"])
             .args(options)
             .arg(&playbook)
+            .env("PATH", path)
             .output()
             .unwrap();
         let said = format!(

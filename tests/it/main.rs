@@ -27,3 +27,4 @@ mod ssh;
 mod support;
 mod traces;
 mod vault;
+mod web;
