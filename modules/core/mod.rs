@@ -1,5 +1,6 @@
 //! Modules of Ansible's core that need a machine: in, their arguments; out, the results that playbooks read.
 
+mod archive;
 pub mod arguments;
 mod blockinfile;
 mod command;
@@ -24,6 +25,7 @@ mod systemd;
 mod tempfile;
 mod template;
 mod tree;
+mod unarchive;
 mod uri;
 mod wait_for;
 
@@ -40,6 +42,7 @@ const MACHINE: Touches = Touches {
 /// Every module of this folder.
 pub fn modules() -> Vec<Arc<dyn DynModule>> {
     vec![
+        erase(archive::Archive),
         erase(blockinfile::Blockinfile),
         erase(command::Command),
         erase(command::Shell),
@@ -60,6 +63,7 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(systemd::Systemd),
         erase(tempfile::Tempfile),
         erase(template::Template),
+        erase(unarchive::Unarchive),
         erase(uri::Uri),
         erase(wait_for::WaitFor),
     ]

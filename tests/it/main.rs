@@ -6,6 +6,7 @@
 )]
 
 mod architecture;
+mod archives;
 mod bad_input;
 mod command_line;
 mod control_plane;
