@@ -11,6 +11,7 @@ mod fetch;
 mod file;
 mod find;
 mod get_url;
+mod git;
 mod host;
 mod http;
 mod lineinfile;
@@ -18,6 +19,7 @@ mod ping;
 mod place;
 mod probe;
 mod replace;
+mod script;
 pub mod setup;
 mod slurp;
 mod stat;
@@ -52,12 +54,14 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(file::File),
         erase(find::Find),
         erase(get_url::GetUrl),
+        erase(git::GitModule),
         erase(lineinfile::Lineinfile),
         erase(ping::Ping),
         erase(setup::GatherFacts::default()),
         erase(setup::Setup),
         erase(systemd::Service),
         erase(replace::Replace),
+        erase(script::Script),
         erase(slurp::Slurp),
         erase(stat::Stat),
         erase(systemd::Systemd),

@@ -22,6 +22,7 @@ mod own_modules;
 mod privilege;
 mod registry;
 mod registry_auth;
+mod repositories;
 mod rollouts;
 mod services;
 mod ssh;
