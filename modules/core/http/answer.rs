@@ -58,7 +58,10 @@ impl Answer {
     pub(in crate::core) fn result(&self) -> Map<String, Value> {
         let mut all = Map::new();
         for (name, value) in &self.headers {
-            all.insert(name.replace('-', "_"), json!(value));
+            let name = name.replace('-', "_");
+            if !OWN.contains(&name.as_str()) {
+                all.insert(name, json!(value));
+            }
         }
         if (200..300).contains(&self.status) {
             let cookies: Map<String, Value> = self
@@ -76,6 +79,21 @@ impl Answer {
         all
     }
 }
+
+/// Keys that say how a task went: no server says that.
+const OWN: [&str; 11] = [
+    "ansible_facts",
+    "changed",
+    "content",
+    "elapsed",
+    "exception",
+    "failed",
+    "json",
+    "path",
+    "skipped",
+    "unreachable",
+    "warnings",
+];
 
 /// Cookies as a header has them.
 pub(super) fn pairs(cookies: &[(String, String)]) -> String {
@@ -255,5 +273,9 @@ mod tests {
         assert_eq!(two.msg, "HTTP Error 404: Not Found");
         assert!(two.content.is_none());
         assert!(parse(b"curl\0", "", "here").is_err());
+        let own = "HTTP/1.1 200 OK\r\nFailed: true\r\nAnsible-Facts: x\r\nX-Y: 1\r\n\r\n";
+        let result = parse(&printed(own, ""), "", "here").unwrap().result();
+        assert_eq!(result["x_y"], "1");
+        assert!(!result.contains_key("failed") && !result.contains_key("ansible_facts"));
     }
 }

@@ -38,7 +38,6 @@ pub(super) fn curl(request: &Request) -> String {
     }
     match &request.body {
         Some(Body::Host(path)) => set("data-binary", &format!("@{path}")),
-        Some(Body::Bytes(_)) => {}
         // As Python does: these say that nothing follows.
         None if matches!(request.method.as_str(), "POST" | "PUT" | "PATCH") => {
             set("data-binary", "");
@@ -46,7 +45,8 @@ pub(super) fn curl(request: &Request) -> String {
                 set("header", "Content-Type:");
             }
         }
-        None => {}
+        // The script adds what it has put into a file.
+        Some(Body::Bytes(_)) | None => {}
     }
     for (name, value) in &request.headers {
         // An empty value would take the header away.
