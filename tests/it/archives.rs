@@ -109,7 +109,7 @@ fn entries_are_chosen_and_get_their_rights() {
 - unarchive: {{src: '{0}/t.zip', dest: '{{{{ base }}}}/zip', copy: false, exclude: ['sub/*', 'link'], mode: 'u=rwX,go='}}
 - unarchive: {{src: '{1}', dest: '{{{{ base }}}}/web', remote_src: true, extra_opts: [--strip-components=2]}}
 - unarchive: {{src: t.tar, dest: '{{{{ base }}}}/kept', keep_newer: true}}
-- unarchive: {{src: t.tar, dest: '{{{{ base }}}}/kept', creates: '{{{{ base }}}}/kept/link'}}
+- unarchive: {{src: t.tar, dest: '{{{{ base }}}}/kept', creates: '{{{{ base }}}}/in'}}
   register: skipped
 ",
         dir.display(),
