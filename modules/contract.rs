@@ -63,6 +63,15 @@ pub struct FileArgument {
     /// The argument that receives the rendered text; the naming argument then receives the absolute path. With
     /// `x-filled-in` in its schema it is no argument that a task may write.
     pub content: Option<&'static str>,
+    pub part: Part,
+}
+
+/// How much of an argument's text names the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Whole,
+    /// The first word, as a shell reads it; the found path takes its place, quoted.
+    FirstWord,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

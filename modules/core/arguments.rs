@@ -85,6 +85,32 @@ pub fn aliases(properties: &Map<String, Value>) -> HashMap<&str, &String> {
         .collect()
 }
 
+/// The first word of a text, as a shell reads it, and what follows it as it is written.
+pub fn first_word(text: &str) -> Option<(String, &str)> {
+    let text = text.trim();
+    let mut quote = None;
+    let mut chars = text.char_indices();
+    let mut end = text.len();
+    while let Some((at, c)) = chars.next() {
+        match (quote, c) {
+            (None, c) if c.is_whitespace() => {
+                end = at;
+                break;
+            }
+            (None, '"' | '\'') => quote = Some(c),
+            (Some(open), c) if open == c => quote = None,
+            // In single quotes it is a character like any other.
+            (None | Some('"'), '\\') => {
+                chars.next();
+            }
+            _ => {}
+        }
+    }
+    let (word, rest) = text.split_at(end);
+    let word = shlex::split(word)?.into_iter().next()?;
+    (!word.is_empty()).then_some((word, rest.trim_start()))
+}
+
 /// Arguments that must be given and are not, in Ansible's words, which playbooks look for.
 pub fn missing(module: &str, names: &[&str]) -> ModuleError {
     let message = format!("missing required arguments: {}", names.join(", "));
@@ -194,14 +220,15 @@ fn convert(
             let number = text.trim().parse::<f64>().ok().and_then(Number::from_f64);
             number.map(Value::Number).ok_or_else(|| wrong("float"))
         }
-        Value::String(text) if allows("array") => Ok(text
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-            .map(|part| Value::from(part.to_owned()))
-            .collect()),
+        // A list is read once more, for its items.
+        Value::String(text) if allows("array") => {
+            let parts = text.split(',').map(str::trim);
+            let list: Value = parts.filter(|part| !part.is_empty()).collect();
+            convert(module, name, &list, property)
+        }
         Value::Number(_) | Value::Bool(_) if allows("array") => {
-            Ok(Value::Array(vec![value.clone()]))
+            let list = Value::Array(vec![value.clone()]);
+            convert(module, name, &list, property)
         }
         // Python's `str()` of a bool, as Ansible converts it.
         Value::Bool(flag) if allows("string") => {
@@ -321,6 +348,23 @@ mod tests {
             read(json!({"pool": "w", "paused": null})).unwrap().paused,
             None
         );
+    }
+
+    #[test]
+    fn the_first_word_ends_where_a_shell_ends_it() {
+        for (text, word, rest) in [
+            ("a.sh", "a.sh", ""),
+            (" a.sh  -x 'b  c' $D ", "a.sh", "-x 'b  c' $D"),
+            ("'a b'.sh x", "a b.sh", "x"),
+            (r#""a \"b" x"#, "a \"b", "x"),
+            (r"a\ b x", "a b", "x"),
+            (r"'a\' x", r"a\", "x"),
+        ] {
+            assert_eq!(first_word(text), Some((word.to_owned(), rest)), "{text}");
+        }
+        for wrong in ["", "  ", "'a b", "''"] {
+            assert_eq!(first_word(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

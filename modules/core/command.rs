@@ -51,8 +51,8 @@ fn yes() -> bool {
 
 /// A command that is ready to run, and how results show it.
 pub struct Work {
-    spec: CommandSpec,
-    shown: Value,
+    pub(super) spec: CommandSpec,
+    pub(super) shown: Value,
 }
 
 const SUPPORTS: Supports = Supports {
@@ -97,7 +97,12 @@ impl Args {
 /// Ansible's words for a task without a command.
 const NO_COMMAND: &str = "one of the following is required: _raw_params, cmd, argv";
 
-async fn exists(platform: &Platform, glob: &str, chdir: Option<&str>) -> Result<bool, ModuleError> {
+/// Whether a path, or one that a glob finds, is there.
+pub(super) async fn exists(
+    platform: &Platform,
+    glob: &str,
+    chdir: Option<&str>,
+) -> Result<bool, ModuleError> {
     // The shell expands the glob; an unmatched one stays as it is and does not exist. Without separators a path with
     // spaces stays one path.
     let script = "IFS=; for f in $1; do [ -e \"$f\" ] || [ -L \"$f\" ] && exit 0; done; exit 1";
@@ -199,6 +204,15 @@ fn length(took: std::time::Duration) -> String {
 }
 
 async fn apply(args: &Args, work: Work, platform: &Platform) -> Result<Outcome, ModuleError> {
+    finish(work, args.strip_empty_ends, platform).await
+}
+
+/// Runs it; the result has all keys of `command`.
+pub(super) async fn finish(
+    work: Work,
+    strips: bool,
+    platform: &Platform,
+) -> Result<Outcome, ModuleError> {
     let start = platform.clock.now();
     let ran = platform.shell()?.run(work.spec).await;
     let end = platform.clock.now();
@@ -227,7 +241,7 @@ async fn apply(args: &Args, work: Work, platform: &Platform) -> Result<Outcome, 
     };
     for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
         let mut text = String::from_utf8_lossy(bytes).into_owned();
-        if args.strip_empty_ends {
+        if strips {
             text.truncate(text.trim_end_matches(['\n', '\r']).len());
         }
         let lines: Vec<&str> = text.lines().collect();

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::host::{self, Rights, UnsupportedRights};
 use super::place::{self, Source, Wish, Work};
 use super::tree::{self, OnHost};
-use crate::contract::{Change, FileArgument, Module, Outcome, Render, Supports, Touches};
+use crate::contract::{Change, FileArgument, Module, Outcome, Part, Render, Supports, Touches};
 use crate::error::{ErrorKind, ModuleError};
 use crate::platform::Platform;
 
@@ -117,7 +117,7 @@ fn text_of(content: &Value) -> Vec<u8> {
 }
 
 /// `json.dumps`: a space after `,` and `:`, and nothing but ASCII.
-fn python_json(value: &Value) -> String {
+pub(super) fn python_json(value: &Value) -> String {
     match value {
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(python_json).collect();
@@ -241,6 +241,7 @@ impl Module for Copy {
         folder: "files",
         render: Render::Never,
         content: Some("opened"),
+        part: Part::Whole,
     }];
 
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<Work>, ModuleError> {

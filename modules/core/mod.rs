@@ -1,6 +1,7 @@
 //! Modules of Ansible's core that need a machine: in, their arguments; out, the results that playbooks read.
 
 mod accounts;
+mod archive;
 pub mod arguments;
 mod blockinfile;
 mod command;
@@ -11,8 +12,11 @@ pub mod facts;
 mod fetch;
 mod file;
 mod find;
+mod get_url;
+mod git;
 mod host;
 mod hostname;
+mod http;
 mod lineinfile;
 mod packages;
 mod ping;
@@ -20,6 +24,7 @@ mod place;
 mod probe;
 mod reboot;
 mod replace;
+mod script;
 pub mod setup;
 mod slurp;
 mod ssh_keys;
@@ -29,6 +34,8 @@ mod tempfile;
 mod template;
 mod text;
 mod tree;
+mod unarchive;
+mod uri;
 mod wait_for;
 
 use std::sync::Arc;
@@ -48,6 +55,7 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(accounts::Group),
         erase(accounts::User),
         erase(packages::Apt),
+        erase(archive::Archive),
         erase(blockinfile::Blockinfile),
         erase(command::Command),
         erase(command::Shell),
@@ -60,6 +68,8 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(find::Find),
         erase(hostname::Hostname),
         erase(ssh_keys::KnownHosts),
+        erase(get_url::GetUrl),
+        erase(git::GitModule),
         erase(lineinfile::Lineinfile),
         erase(packages::Package),
         erase(ping::Ping),
@@ -68,11 +78,14 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(setup::Setup),
         erase(systemd::Service),
         erase(replace::Replace),
+        erase(script::Script),
         erase(slurp::Slurp),
         erase(stat::Stat),
         erase(systemd::Systemd),
         erase(tempfile::Tempfile),
         erase(template::Template),
+        erase(unarchive::Unarchive),
+        erase(uri::Uri),
         erase(wait_for::WaitFor),
     ]
 }

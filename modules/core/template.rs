@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::host::{self, Rights, UnsupportedRights};
 use super::place::{self, Source, Wish, Work};
-use crate::contract::{Change, FileArgument, Module, Outcome, Render, Supports, Touches};
+use crate::contract::{Change, FileArgument, Module, Outcome, Part, Render, Supports, Touches};
 use crate::error::ModuleError;
 use crate::platform::Platform;
 
@@ -148,6 +148,7 @@ impl Module for Template {
         folder: "templates",
         render: Render::Always,
         content: Some("content"),
+        part: Part::Whole,
     }];
 
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<Work>, ModuleError> {

@@ -13,7 +13,7 @@ use sha2::Digest as _;
 use super::containerfile::Containerfile;
 use super::{engine, native};
 use crate::contract::{
-    Change, FieldChange, FileArgument, Module, Outcome, Render, Supports, Touches,
+    Change, FieldChange, FileArgument, Module, Outcome, Part, Render, Supports, Touches,
 };
 use crate::error::{ErrorKind, ModuleError};
 use crate::platform::Platform;
@@ -228,6 +228,7 @@ impl Module for LayeredImage {
         folder: "",
         render: Render::J2,
         content: Some("content"),
+        part: Part::Whole,
     }];
 
     async fn inspect(

@@ -15,7 +15,7 @@ use super::connection::Cluster;
 use super::k8s_plan::{self, Planned, Step};
 use super::k8s_write;
 use super::manifest::{self, Defaults};
-use crate::contract::{Change, FileArgument, Module, Outcome, Render, Supports, Touches};
+use crate::contract::{Change, FileArgument, Module, Outcome, Part, Render, Supports, Touches};
 use crate::error::{ModuleError, Retry};
 use crate::platform::Platform;
 
@@ -287,12 +287,14 @@ impl Module for K8s {
             folder: "files",
             render: Render::J2,
             content: Some("src_text"),
+            part: Part::Whole,
         },
         FileArgument {
             argument: "template",
             folder: "templates",
             render: Render::Always,
             content: Some("template_text"),
+            part: Part::Whole,
         },
     ];
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indexmap::IndexSet;
-use layerplay_modules::contract::{ModuleInfo, Render};
+use layerplay_modules::contract::{ModuleInfo, Part, Render};
 use layerplay_modules::core::arguments;
 use serde_json::{Map, Value};
 
@@ -390,14 +390,26 @@ impl Linter<'_> {
 
     /// Files on this machine that arguments name, and the templates in them.
     fn files(&mut self, task: &Task, play: &Play, info: &ModuleInfo) {
-        if task.args.named.contains_key("remote_src") {
+        if ["remote_src", "copy"]
+            .iter()
+            .any(|name| task.args.named.contains_key(*name))
+        {
             return;
         }
         for file in &info.files {
-            let Some(lazy) = task.args.named.get(file.argument) else {
+            let free = task.args.free.as_ref();
+            let free = free.filter(|_| info.free_form.as_deref() == Some(file.argument));
+            let Some(lazy) = task.args.named.get(file.argument).or(free) else {
                 continue;
             };
-            let Some(name) = constant(lazy) else {
+            let name = constant(lazy).map(|text| match file.part {
+                Part::Whole => text,
+                Part::FirstWord => {
+                    let word = arguments::first_word(&text).map(|(word, _)| word);
+                    word.unwrap_or(text)
+                }
+            });
+            let Some(name) = name else {
                 self.facts.is_open |= file.render != Render::Never;
                 continue;
             };

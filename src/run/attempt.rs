@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use layerplay_modules::contract::{Change, DynModule, FileArgument, Render};
+use layerplay_modules::contract::{Change, DynModule, FileArgument, Part, Render};
+use layerplay_modules::core::arguments::first_word;
 use layerplay_modules::platform::Platform;
 use layerplay_modules::{ModuleError, Retry};
 use serde_json::{Map, Value, json};
@@ -432,16 +433,31 @@ impl Unit {
         file: &FileArgument,
         arguments: &mut Map<String, Value>,
     ) -> Result<(), Box<Done>> {
-        let Some(name) = arguments.get(file.argument).and_then(Value::as_str) else {
+        let Some(text) = arguments.get(file.argument).and_then(Value::as_str) else {
             return Ok(());
         };
-        if arguments
-            .get("remote_src")
-            .is_some_and(|value| matches!(value.to_string().trim_matches('"'), "true" | "yes"))
-        {
+        let fail = |message: String| Box::new(Done::failed(message));
+        let quoted = |path: &str| {
+            shlex::try_quote(path)
+                .map(std::borrow::Cow::into_owned)
+                .map_err(|problem| fail(format!("`{path}` cannot be quoted: {problem}")))
+        };
+        let (name, rest) = match (file.part, first_word(text)) {
+            (Part::Whole, _) => (text.to_owned(), None),
+            (Part::FirstWord, Some((word, rest))) => (word, Some(rest.to_owned())),
+            // The module tells what is wrong with it.
+            (Part::FirstWord, None) => return Ok(()),
+        };
+        let name = name.as_str();
+        let says = |name: &str, words: [&str; 2]| {
+            arguments
+                .get(name)
+                .is_some_and(|value| words.contains(&value.to_string().trim_matches('"')))
+        };
+        // `copy: false` is the older form of it.
+        if says("remote_src", ["true", "yes"]) || says("copy", ["false", "no"]) {
             return Ok(());
         }
-        let fail = |message: String| Box::new(Done::failed(message));
         let path = self.find_file(name, file.folder).map_err(|looked| {
             fail(format!(
                 "Could not find or access '{name}' on this machine; looked in {}",
@@ -452,7 +468,12 @@ impl Unit {
                     .join(", ")
             ))
         })?;
-        arguments.insert(file.argument.to_owned(), json!(path.display().to_string()));
+        let found = path.display().to_string();
+        let found = match rest {
+            Some(rest) => format!("{} {rest}", quoted(&found)?),
+            None => found,
+        };
+        arguments.insert(file.argument.to_owned(), json!(found));
         let Some(content) = file.content else {
             return Ok(());
         };

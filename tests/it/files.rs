@@ -59,7 +59,7 @@ impl Project {
         self.source(&format!("bin/{name}"), text, 0o755);
     }
 
-    fn source(&self, name: &str, text: &str, mode: u32) {
+    pub fn source(&self, name: &str, text: &str, mode: u32) {
         let path = self.dir.path().join(name);
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -80,6 +80,11 @@ impl Project {
 
     /// Runs tasks; those that `register: NAME` give their results back.
     pub fn run(&self, tasks: &str, options: &[&str]) -> Run {
+        self.run_with(tasks, options, &std::env::var("PATH").unwrap())
+    }
+
+    /// The same with other programs.
+    pub fn run_with(&self, tasks: &str, options: &[&str], path: &str) -> Run {
         let results = self.dir.path().join("results.json");
         let names: Vec<&str> = tasks
             .lines()
@@ -102,7 +107,6 @@ impl Project {
         );
         let playbook = self.dir.path().join("play.yml");
         std::fs::write(&playbook, &play).unwrap();
-        let path = std::env::var("PATH").unwrap();
         let mut words = self.wrapper.clone();
         words.push(env!("CARGO_BIN_EXE_layerplay").to_owned());
         let output = Command::new(&words[0])

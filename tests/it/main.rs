@@ -7,6 +7,7 @@
 
 mod accounts;
 mod architecture;
+mod archives;
 mod bad_input;
 mod command_line;
 mod control_plane;
@@ -26,6 +27,7 @@ mod privilege;
 mod registry;
 mod registry_auth;
 mod reports;
+mod repositories;
 mod rollouts;
 mod services;
 mod settings;
@@ -35,3 +37,4 @@ mod support;
 mod system;
 mod traces;
 mod vault;
+mod web;

@@ -12,7 +12,7 @@ use layerplay::lab::cluster::Pace;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-struct Sshd {
+pub struct Sshd {
     child: Child,
     dir: tempfile::TempDir,
     port: u16,
@@ -44,7 +44,7 @@ fn program(name: &str) -> PathBuf {
 
 impl Sshd {
     /// Listens on these addresses; with `answer`, every command is answered by that script.
-    fn start(addresses: &[Ipv4Addr], answer: Option<&str>) -> Self {
+    pub fn start(addresses: &[Ipv4Addr], answer: Option<&str>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         keygen(&at("host"));
@@ -103,12 +103,12 @@ impl Sshd {
             .unwrap()
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     /// The host variables that lead here.
-    fn variables(&self) -> Value {
+    pub fn variables(&self) -> Value {
         json!({
             "ansible_port": self.port, "ansible_user": "root", "ansible_host_key_checking": false,
             "ansible_ssh_private_key_file": self.dir.path().join("user"),
@@ -117,7 +117,7 @@ impl Sshd {
     }
 }
 
-async fn play(dir: &Path, inventory: &Value, playbook: &str) -> (Output, String) {
+pub async fn play(dir: &Path, inventory: &Value, playbook: &str) -> (Output, String) {
     std::fs::write(dir.join("inventory.json"), inventory.to_string()).unwrap();
     std::fs::write(dir.join("playbook.yml"), playbook).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_layerplay"));

@@ -18,7 +18,7 @@ pub(in crate::core) enum Algorithm {
 
 impl Algorithm {
     /// The program that computes it on any Linux.
-    pub(super) fn program(self) -> &'static str {
+    pub(in crate::core) fn program(self) -> &'static str {
         match self {
             Self::Md5 => "md5sum",
             Self::Sha1 => "sha1sum",
@@ -27,6 +27,19 @@ impl Algorithm {
             Self::Sha384 => "sha384sum",
             Self::Sha512 => "sha512sum",
         }
+    }
+
+    /// By Ansible's name of it.
+    pub(in crate::core) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "md5" => Self::Md5,
+            "sha1" => Self::Sha1,
+            "sha224" => Self::Sha224,
+            "sha256" => Self::Sha256,
+            "sha384" => Self::Sha384,
+            "sha512" => Self::Sha512,
+            _ => return None,
+        })
     }
 
     fn hasher(self) -> Box<dyn DynDigest> {

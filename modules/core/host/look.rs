@@ -404,7 +404,7 @@ pub(super) fn parse(
 }
 
 /// The mask of this process. Asking the kernel sets it, so its own file is read.
-fn umask() -> u32 {
+pub(super) fn umask() -> u32 {
     std::fs::read_to_string("/proc/self/status")
         .ok()
         .and_then(|text| {

@@ -60,6 +60,8 @@ pub(in crate::core) enum Origin {
     Controller(String),
     /// A file of the host.
     Host(String),
+    /// A file of the host that is renamed, and is there no more.
+    Taken(String),
 }
 
 /// A file to be written.
@@ -251,7 +253,10 @@ esac
 }
 replace() {
 path=$1 from=$2 mode=$3 keep=$4 owner=$5 group=$6 times=$7 k=$8; shift 8
-t=$(umask 077; mktemp "$path.XXXXXX") && fill "$from" > "$t" || die
+case $from in
+!*) t=${from#!} ;;
+*) t=$(umask 077; mktemp "$path.XXXXXX") && fill "$from" > "$t" || die ;;
+esac
 if [ -n "$keep" ]; then chown -- "$keep" "$t" 2>/dev/null || chgrp -- "${keep#*:}" "$t" 2>/dev/null || :; fi
 if [ -n "$owner" ]; then chown -- "$owner" "$t" || die; fi
 if [ -n "$group" ]; then chgrp -- "$group" "$t" || die; fi
@@ -352,7 +357,7 @@ async fn batch(
     let bytes = steps
         .iter()
         .filter(
-            |step| matches!(step, Step::Write(write) if !matches!(write.origin, Origin::Host(_))),
+            |step| matches!(step, Step::Write(write) if !matches!(write.origin, Origin::Host(_) | Origin::Taken(_))),
         )
         .count();
     let mut contents: Vec<u8> = Vec::new();
@@ -375,10 +380,11 @@ async fn batch(
                         )
                     })?);
                 }
-                Origin::Host(_) => {}
+                Origin::Host(_) | Origin::Taken(_) => {}
             }
             content = match &write.origin {
                 Origin::Host(path) => format!("={path}"),
+                Origin::Taken(path) => format!("!{path}"),
                 _ if bytes > 1 => format!("{start}:{}", contents.len() + 1 - start),
                 _ => "-".to_owned(),
             };

@@ -105,13 +105,25 @@ fn group_id(name: &str) -> std::io::Result<u32> {
 fn replace(write: &Write) -> std::io::Result<()> {
     // Nobody else may read it before it has its rights.
     let first = if write.mode.is_some() { 0o600 } else { 0o666 };
-    let mut file = tempfile::Builder::new()
-        .prefix(".layerplay-")
-        .permissions(Permissions::from_mode(first))
-        .tempfile_in(super::parent(&write.path))?;
+    let mut file = match &write.origin {
+        Origin::Taken(path) => {
+            let file = std::fs::File::open(path)?;
+            tempfile::NamedTempFile::from_parts(file, tempfile::TempPath::try_from_path(path)?)
+        }
+        _ => tempfile::Builder::new()
+            .prefix(".layerplay-")
+            .permissions(Permissions::from_mode(first))
+            .tempfile_in(super::parent(&write.path))?,
+    };
     let mut times = None;
     match &write.origin {
         Origin::Bytes(bytes) => file.write_all(bytes)?,
+        Origin::Taken(_) => {
+            // It was made for its owner alone.
+            let mode = write.mode.unwrap_or(0o666 & !look::umask());
+            file.as_file()
+                .set_permissions(Permissions::from_mode(mode))?;
+        }
         Origin::Controller(path) | Origin::Host(path) => {
             let mut source = std::fs::File::open(path)?;
             std::io::copy(&mut source, &mut file)?;

@@ -2,3 +2,4 @@
 
 pub(crate) mod control_plane;
 pub(crate) mod real_cluster;
+pub(crate) mod web;
