@@ -12,7 +12,7 @@ use super::place::Work;
 use crate::contract::{Change, Module, Outcome, Supports, Touches};
 use crate::error::ModuleError;
 use crate::platform::Platform;
-use crate::python_regex::{Pattern, bytes_of, latin};
+use crate::python_regex::{Flags, Pattern, bytes_of, latin};
 
 /// Replaces text in a file.
 pub struct Replace;
@@ -146,7 +146,14 @@ impl Args {
             } else {
                 "before"
             };
-            let pattern = Pattern::text(section, false, true).map_err(wrong(name, section))?;
+            let pattern = Pattern::text(
+                section,
+                Flags {
+                    dotall: true,
+                    ..Flags::default()
+                },
+            )
+            .map_err(wrong(name, section))?;
             let found = pattern.search(&text).map_err(wrong(name, section))?;
             let Some(part) = found.as_ref().and_then(|found| found.name("subsection")) else {
                 return Ok(None);
@@ -154,8 +161,14 @@ impl Args {
             range = part.start()..part.end();
         }
         let part = text.get(range.clone()).unwrap_or_default();
-        let pattern =
-            Pattern::text(&self.regexp, true, false).map_err(wrong("regexp", &self.regexp))?;
+        let pattern = Pattern::text(
+            &self.regexp,
+            Flags {
+                multiline: true,
+                ..Flags::default()
+            },
+        )
+        .map_err(wrong("regexp", &self.regexp))?;
         let (new, count) = pattern
             .replace_all(&self.replace, part)
             .map_err(wrong("replace", &self.replace))?;

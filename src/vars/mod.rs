@@ -21,6 +21,8 @@
 mod extra;
 mod files;
 mod magic;
+#[cfg(test)]
+mod properties;
 mod scope;
 mod world;
 
