@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::edit::{self, Around, Edited};
-use super::host::{self, Rights, UnsupportedRights};
+use super::host;
 use super::place::Work;
 use crate::contract::{Change, Module, Outcome, Supports, Touches};
 use crate::error::ModuleError;
@@ -77,6 +77,8 @@ pub struct Args {
     #[allow(dead_code, reason = "accepted for playbooks that set it")]
     unsafe_writes: bool,
 }
+
+host::rights_arguments!(Args);
 
 /// The place of bytes that are no UTF-8, while the text is edited: characters that no text has.
 const STRAY: u32 = 0x0010_FE00;
@@ -189,20 +191,8 @@ impl Args {
     fn around<'a>(&'a self, path: &'a str) -> Around<'a> {
         Around {
             path,
-            rights: Rights {
-                owner: self.owner.clone(),
-                group: self.group.clone(),
-                mode: self.mode.clone(),
-            },
-            unsupported: UnsupportedRights {
-                selinux: [
-                    ("seuser", &self.seuser),
-                    ("serole", &self.serole),
-                    ("setype", &self.setype),
-                    ("selevel", &self.selevel),
-                ],
-                attributes: &self.attributes,
-            },
+            rights: self.rights(),
+            unsupported: self.unsupported(),
             backup: self.backup,
             backup_key: "backup_file",
             validate: self.validate.as_deref(),

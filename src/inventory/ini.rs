@@ -8,7 +8,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use minijinja::Value;
 
-use super::{Cycle, Inventory, Vars, literal, ranges};
+use super::{Cycle, Inventory, Vars, literal};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{SourceFile, Span};
 use crate::template::{Lazy, TemplateText, is_template};
@@ -189,7 +189,7 @@ fn host(line: &str, span: &Span, group: &str, inventory: &mut Inventory) -> Resu
             .ok_or_else(|| format!("expected `key=value` after the host name, got `{word}`"))?;
         vars.insert(Arc::from(key), lazy(value, span));
     }
-    for name in ranges::expand(name)? {
+    for name in inventory.expand(name)? {
         inventory.add_member(group, &name);
         inventory.add_host(&name).vars.extend(vars.clone());
     }

@@ -56,6 +56,8 @@ pub struct Inventory {
     pub sources: Vec<String>,
     /// The folders beside which `group_vars` and `host_vars` are looked for, later ones stronger.
     pub dirs: Vec<PathBuf>,
+    /// Names that ranges have made, of all lines together.
+    expanded: usize,
 }
 
 impl Default for Inventory {
@@ -66,6 +68,7 @@ impl Default for Inventory {
             groups: IndexMap::from(groups),
             sources: Vec::new(),
             dirs: Vec::new(),
+            expanded: 0,
         };
         inventory.add_child("all", "ungrouped");
         inventory
@@ -81,6 +84,18 @@ pub struct Cycle {
 }
 
 impl Inventory {
+    /// The names that a host as written means.
+    fn expand(&mut self, text: &str) -> Result<Vec<String>, String> {
+        /// A few lines with ranges would cost all memory.
+        const MOST: usize = 1_000_000;
+        let names = ranges::expand(text)?;
+        self.expanded += names.len();
+        if self.expanded > MOST {
+            return Err(format!("the inventory names more than {MOST} hosts"));
+        }
+        Ok(names)
+    }
+
     pub fn add_group(&mut self, name: &str) -> &mut Group {
         self.groups.entry(Arc::from(name)).or_default()
     }

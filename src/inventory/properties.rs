@@ -346,3 +346,13 @@ fn many_ways_to_a_group_are_walked_once() {
     assert_eq!(groups.len(), 82);
     assert_eq!(inventory.members("all").len(), 1);
 }
+
+#[test]
+fn a_few_lines_do_not_name_more_hosts_than_there_is_memory_for() {
+    let mut inventory = Inventory::default();
+    let told: Vec<_> = (0..40)
+        .map(|_| inventory.expand("w[1:99999]").err())
+        .collect();
+    assert_eq!(told[0], None);
+    assert!(told[39].is_some());
+}
