@@ -7,7 +7,7 @@ use super::keywords::{self, BELOW_PLAYS, INHERITED, Keywords, each};
 use super::{Block, Catalogue, Item, Play, Playbook, Prompt, Role, Stage, Strategy, Task};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{SourceFile, Span};
-use crate::template::Lazy;
+use crate::template::{Lazy, PasswordHash};
 use crate::yaml::{Mapping, Node, parse};
 
 pub(super) const PLAY: &[&str] = &[
@@ -359,11 +359,18 @@ impl Lowering<'_> {
                 );
             }
         }
-        if text("encrypt").is_some() {
+        let hash = text("encrypt").map(|method| PasswordHash {
+            method: method.to_owned(),
+            salt: text("salt").map(ToOwned::to_owned),
+            salt_size: text("salt_size").and_then(|size| size.parse().ok()),
+            ..PasswordHash::default()
+        });
+        // Nobody is asked for what cannot be used afterwards.
+        if let Some(Err(problem)) = hash.as_ref().map(PasswordHash::salt_length) {
             self.error(
                 Code::WRONG_SHAPE,
                 &node.span,
-                "`encrypt` of `vars_prompt` is not supported: use the filter `password_hash`",
+                format!("`encrypt`: {problem}"),
             );
         }
         let flag = |key: &str| text(key).and_then(keywords::yes_or_no);
@@ -373,6 +380,7 @@ impl Lowering<'_> {
             default: text("default").map(ToOwned::to_owned),
             private: flag("private").unwrap_or(true),
             confirm: flag("confirm").unwrap_or(false),
+            hash,
         })
     }
 

@@ -16,7 +16,9 @@ use super::{Run, builtin, gate, nested};
 use crate::event::TaskRef;
 use crate::playbook::{Kind, Task, yes_or_no};
 use crate::source::Span;
-use crate::template::{Form, Lazy, Templar, TemplateError, TemplateText, is_template};
+use crate::template::{
+    Form, Lazy, Scope, Templar, TemplateError, TemplateText, about, is_template,
+};
 use crate::vars::TaskScope;
 
 /// A module that asks for it is tried again this often (a conflict, an API server that restarts).
@@ -335,6 +337,7 @@ impl Unit {
         let Some(name) = arguments.get(file.argument).and_then(Value::as_str) else {
             return Ok(());
         };
+        let name = name.to_owned();
         if arguments
             .get("remote_src")
             .is_some_and(|value| matches!(value.to_string().trim_matches('"'), "true" | "yes"))
@@ -342,7 +345,7 @@ impl Unit {
             return Ok(());
         }
         let fail = |message: String| Box::new(Done::failed(message));
-        let path = self.find_file(name, file.folder).map_err(|looked| {
+        let path = self.find_file(&name, file.folder).map_err(|looked| {
             fail(format!(
                 "could not find `{name}` on this machine; looked in {}",
                 looked
@@ -375,8 +378,17 @@ impl Unit {
         };
         let text = if is_template {
             let form = form(arguments, &path, &self.scope.search_path).map_err(fail)?;
+            let dest = arguments.get("dest").and_then(Value::as_str);
+            let mut own = about(&name, &path, dest);
+            if self.scope.lookup("ansible_managed").is_some() {
+                own.shift_remove("ansible_managed");
+            }
+            let own = own
+                .into_iter()
+                .map(|(name, value)| (name, Lazy::Data(value)));
+            let scope = self.scope.clone().with_local(own.collect());
             self.templar()
-                .render_file(&whole(&source), &self.scope.share(), &form)
+                .render_file(&whole(&source), &scope.share(), &form)
                 .map_err(|problem| Box::new(Done::template(&problem)))?
         } else {
             source.text.clone()

@@ -9,7 +9,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("source", &["vault"]),
     ("diagnostic", &["source"]),
     ("yaml", &["source", "diagnostic"]),
-    ("template", &["source", "diagnostic", "yaml"]),
+    ("template", &["vault", "source", "diagnostic", "yaml"]),
     ("inventory", &["source", "diagnostic", "yaml", "template"]),
     (
         "vars",
