@@ -152,10 +152,7 @@ fn lookups_answer_as_in_ansible() {
             "lookup('file', 'pw') is match('^xxx salt=[A-Za-z0-9./]{16}$')",
             "true",
         ),
-        (
-            "lookup('password', 'pw') ~ lookup('password', '/dev/null encrypt=bcrypt')[:7]",
-            r#""xxx$2b$12$""#,
-        ),
+        ("lookup('password', 'pw')", r#""xxx""#),
         (
             "q('password', '/dev/null seed=a', '/dev/null seed=a') | unique | length",
             "1",

@@ -9,6 +9,8 @@ use super::fail;
 
 /// What a combining filter may give. Factorials grow past any memory; this is far above what a playbook means.
 const MOST: usize = 1_000_000;
+/// Values in one row.
+const LONGEST: usize = 1000;
 /// Values in all rows together.
 const CELLS: usize = 8 * MOST;
 
@@ -76,6 +78,10 @@ fn product(
     kwargs: Kwargs,
 ) -> Result<Vec<Value>, Error> {
     let repeat = kwargs.get::<Option<usize>>("repeat")?.unwrap_or(1);
+    // A list of one value makes one row, however long: each step copies it.
+    if repeat > LONGEST {
+        return Err(fail(format!("`repeat` is at most {LONGEST}, not {repeat}")));
+    }
     kwargs.assert_all_used()?;
     let once: Vec<&Vec<Value>> = std::iter::once(&first).chain(others.iter()).collect();
     let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
