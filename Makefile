@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Settings of who runs this are not those of the tests.
 export ANSIBLE_CONFIG := /dev/null
 
-.PHONY: help test deps fmt clippy unit doc main-job bench
+.PHONY: help test deps fmt clippy unit doc main-job bench fuzz
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -33,3 +33,15 @@ bench: ## times of whole commands, and beside ansible-core 2.19 (installed into 
 
 main-job: ## the main job on the embedded lab, release build
 	$(CARGO) run --release --locked -- run playbooks/promote.yml
+
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= yaml words inventory template
+
+fuzz: ## fuzz targets with libFuzzer, FUZZ_SECONDS each (60); needs a C++ compiler
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/corpus/$$target fuzz/artifacts/$$target; \
+		RUSTC_WRAPPER=$(CURDIR)/fuzz/rustc $(CARGO) run --locked --manifest-path fuzz/Cargo.toml --bin $$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 -rss_limit_mb=2048 -seed=1 \
+			-artifact_prefix=fuzz/artifacts/$$target/ -dict=fuzz/words.dict \
+			fuzz/corpus/$$target fuzz/seeds/$$target tests/language playbooks inventory || exit 1; \
+	done

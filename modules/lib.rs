@@ -7,6 +7,7 @@
 //! error      ModuleError: kind, what was tried, what was seen, hint, retry
 //! platform   ports: Shell (where commands run), clusters, registry, clock, progress, secrets
 //! command    child processes: the one place that spawns
+//! fnmatch    names as shell patterns
 //! python_regex  regular expressions as Python reads them
 //! secret     values that must never be shown, and the mask that hides them
 //! core/      command, copy, file, stat, ...        openshift/  clusters, pools, rollouts, proofs
@@ -19,6 +20,7 @@ pub mod command;
 pub mod contract;
 pub mod core;
 pub mod error;
+pub mod fnmatch;
 pub mod image;
 pub mod openshift;
 pub mod platform;

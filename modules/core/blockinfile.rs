@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::edit::{self, Around, Edited};
-use super::host::{self, Rights, UnsupportedRights};
+use super::host;
 use super::place::Work;
 use crate::contract::{Change, Module, Outcome, Supports, Touches};
 use crate::error::ModuleError;
@@ -91,6 +91,8 @@ pub struct Args {
     #[allow(dead_code, reason = "accepted for playbooks that set it")]
     unsafe_writes: bool,
 }
+
+host::rights_arguments!(Args);
 
 fn marker() -> String {
     "# {mark} ANSIBLE MANAGED BLOCK".to_owned()
@@ -211,20 +213,8 @@ impl Args {
     fn around<'a>(&'a self, path: &'a str) -> Around<'a> {
         Around {
             path,
-            rights: Rights {
-                owner: self.owner.clone(),
-                group: self.group.clone(),
-                mode: self.mode.clone(),
-            },
-            unsupported: UnsupportedRights {
-                selinux: [
-                    ("seuser", &self.seuser),
-                    ("serole", &self.serole),
-                    ("setype", &self.setype),
-                    ("selevel", &self.selevel),
-                ],
-                attributes: &self.attributes,
-            },
+            rights: self.rights(),
+            unsupported: self.unsupported(),
             backup: self.backup,
             backup_key: "backup_file",
             validate: self.validate.as_deref(),

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::host::{self, Rights, UnsupportedRights};
+use super::host::{self, Rights};
 use super::place::{self, Source, Wish, Work};
 use super::tree::{self, OnHost};
 use crate::contract::{Change, FileArgument, Module, Outcome, Part, Render, Supports, Touches};
@@ -151,27 +151,9 @@ fn ascii(text: &str) -> String {
     all
 }
 
+host::rights_arguments!(Args);
+
 impl Args {
-    pub(super) fn rights(&self) -> Rights {
-        Rights {
-            owner: self.owner.clone(),
-            group: self.group.clone(),
-            mode: self.mode.clone(),
-        }
-    }
-
-    pub(super) fn unsupported(&self) -> UnsupportedRights<'_> {
-        UnsupportedRights {
-            selinux: [
-                ("seuser", &self.seuser),
-                ("serole", &self.serole),
-                ("setype", &self.setype),
-                ("selevel", &self.selevel),
-            ],
-            attributes: &self.attributes,
-        }
-    }
-
     fn wish(&self, source: Source, name: Option<String>, rights: Rights) -> Wish<'_> {
         Wish {
             source,

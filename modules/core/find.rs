@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobMatcher;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,8 +13,9 @@ use super::host::{self, Content, Kind, Look, Meta, Rights};
 use super::stat::{self, Checksum};
 use crate::contract::{Change, Module, Outcome, Supports, Touches};
 use crate::error::ModuleError;
+use crate::fnmatch;
 use crate::platform::Platform;
-use crate::python_regex::Pattern;
+use crate::python_regex::{Flags, Pattern};
 
 /// Finds files.
 pub struct Find;
@@ -142,7 +143,7 @@ impl Names {
     fn new(name: &str, texts: &[String], use_regex: bool) -> Result<Self, ModuleError> {
         if use_regex {
             let one = |text: &String| {
-                Pattern::text(&format!("\\A(?:{text})"), false, false)
+                Pattern::text(text, Flags::default())
                     .map_err(|problem| edit::wrong(name, text, &problem))
             };
             return texts
@@ -152,21 +153,9 @@ impl Names {
                 .map(Self::Patterns);
         }
         let one = |text: &String| {
-            // As `fnmatch` has them: no braces, and a backslash is one.
-            let text = text
-                .replace('\\', "[\\]")
-                .replace('{', "[{]")
-                .replace('}', "[}]");
-            GlobBuilder::new(&text)
-                .backslash_escape(false)
-                .build()
-                .map(|glob| glob.compile_matcher())
-                .map_err(|problem| {
-                    ModuleError::argument(
-                        name,
-                        format!("`{name}: {text}` cannot be used: {problem}"),
-                    )
-                })
+            fnmatch::compile(text).map_err(|problem| {
+                ModuleError::argument(name, format!("`{name}: {text}` cannot be used: {problem}"))
+            })
         };
         texts
             .iter()
@@ -180,7 +169,7 @@ impl Names {
             Self::Globs(globs) => Ok(globs.iter().any(|glob| glob.is_match(name))),
             Self::Patterns(patterns) => {
                 for pattern in patterns {
-                    let found = pattern.is_match(name);
+                    let found = pattern.is_match_at_start(name);
                     if found.map_err(|problem| ModuleError::failed(problem.to_string()))? {
                         return Ok(true);
                     }
@@ -231,13 +220,8 @@ impl<'a> Wanted<'a> {
             args.patterns.clone()
         };
         let content = |text: &String| {
-            let text = if args.read_whole_file {
-                text.clone()
-            } else {
-                format!("\\A(?:{text})")
-            };
-            Pattern::text(&text, false, false)
-                .map_err(|problem| edit::wrong("contains", &text, &problem))
+            Pattern::text(text, Flags::default())
+                .map_err(|problem| edit::wrong("contains", text, &problem))
         };
         let ages = [
             ('s', 1),
@@ -341,7 +325,7 @@ impl<'a> Wanted<'a> {
             return pattern.is_match(&text).map_err(wrong);
         }
         for line in text.split_inclusive('\n') {
-            if pattern.is_match(line).map_err(wrong)? {
+            if pattern.is_match_at_start(line).map_err(wrong)? {
                 return Ok(true);
             }
         }

@@ -7,12 +7,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::edit::{self, Around, Edited};
-use super::host::{self, Rights, UnsupportedRights};
+use super::host;
 use super::place::Work;
 use crate::contract::{Change, Module, Outcome, Supports, Touches};
 use crate::error::ModuleError;
 use crate::platform::Platform;
-use crate::python_regex::{Pattern, bytes_of, latin};
+use crate::python_regex::{Flags, Pattern, bytes_of, latin};
 
 /// Replaces text in a file.
 pub struct Replace;
@@ -77,6 +77,8 @@ pub struct Args {
     #[allow(dead_code, reason = "accepted for playbooks that set it")]
     unsafe_writes: bool,
 }
+
+host::rights_arguments!(Args);
 
 /// The place of bytes that are no UTF-8, while the text is edited: characters that no text has.
 const STRAY: u32 = 0x0010_FE00;
@@ -146,7 +148,14 @@ impl Args {
             } else {
                 "before"
             };
-            let pattern = Pattern::text(section, false, true).map_err(wrong(name, section))?;
+            let pattern = Pattern::text(
+                section,
+                Flags {
+                    dotall: true,
+                    ..Flags::default()
+                },
+            )
+            .map_err(wrong(name, section))?;
             let found = pattern.search(&text).map_err(wrong(name, section))?;
             let Some(part) = found.as_ref().and_then(|found| found.name("subsection")) else {
                 return Ok(None);
@@ -154,8 +163,14 @@ impl Args {
             range = part.start()..part.end();
         }
         let part = text.get(range.clone()).unwrap_or_default();
-        let pattern =
-            Pattern::text(&self.regexp, true, false).map_err(wrong("regexp", &self.regexp))?;
+        let pattern = Pattern::text(
+            &self.regexp,
+            Flags {
+                multiline: true,
+                ..Flags::default()
+            },
+        )
+        .map_err(wrong("regexp", &self.regexp))?;
         let (new, count) = pattern
             .replace_all(&self.replace, part)
             .map_err(wrong("replace", &self.replace))?;
@@ -176,20 +191,8 @@ impl Args {
     fn around<'a>(&'a self, path: &'a str) -> Around<'a> {
         Around {
             path,
-            rights: Rights {
-                owner: self.owner.clone(),
-                group: self.group.clone(),
-                mode: self.mode.clone(),
-            },
-            unsupported: UnsupportedRights {
-                selinux: [
-                    ("seuser", &self.seuser),
-                    ("serole", &self.serole),
-                    ("setype", &self.setype),
-                    ("selevel", &self.selevel),
-                ],
-                attributes: &self.attributes,
-            },
+            rights: self.rights(),
+            unsupported: self.unsupported(),
             backup: self.backup,
             backup_key: "backup_file",
             validate: self.validate.as_deref(),

@@ -1,7 +1,6 @@
 //! `setup` and `gather_facts`: facts of a host. In: which ones. Out: `ansible_facts`.
 
 use async_trait::async_trait;
-use globset::GlobBuilder;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -9,6 +8,7 @@ use serde_json::json;
 use super::facts::{self, Subset};
 use crate::contract::{Change, Module, Outcome, Supports, Touches};
 use crate::error::ModuleError;
+use crate::fnmatch;
 use crate::platform::{CommandSpec, Platform, Target};
 
 /// Gathers facts of a host.
@@ -82,10 +82,10 @@ impl Module for Setup {
         let subsets = facts::wanted(&args.gather_subset)?;
         let mut globs = Vec::new();
         for glob in args.filter.iter().filter(|glob| !glob.is_empty()) {
-            let glob = GlobBuilder::new(glob)
-                .build()
-                .map_err(|problem| ModuleError::argument("filter", problem.to_string()))?;
-            globs.push(glob.compile_matcher());
+            globs.push(
+                fnmatch::compile(glob)
+                    .map_err(|problem| ModuleError::argument("filter", problem))?,
+            );
         }
         is_machine(platform)?;
         let (mut found, warnings) =

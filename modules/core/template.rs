@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::host::{self, Rights, UnsupportedRights};
+use super::host::{self, Rights};
 use super::place::{self, Source, Wish, Work};
 use crate::contract::{Change, FileArgument, Module, Outcome, Part, Render, Supports, Touches};
 use crate::error::ModuleError;
@@ -93,6 +93,8 @@ pub struct Args {
     unsafe_writes: bool,
 }
 
+host::rights_arguments!(Args);
+
 fn yes() -> bool {
     true
 }
@@ -173,19 +175,10 @@ impl Module for Template {
             name: Some(host::name(&args.src).to_owned()),
             dest: &args.dest,
             rights: Rights {
-                owner: args.owner.clone(),
-                group: args.group.clone(),
                 mode,
+                ..args.rights()
             },
-            unsupported: UnsupportedRights {
-                selinux: [
-                    ("seuser", &args.seuser),
-                    ("serole", &args.serole),
-                    ("setype", &args.setype),
-                    ("selevel", &args.selevel),
-                ],
-                attributes: &args.attributes,
-            },
+            unsupported: args.unsupported(),
             directory_mode: args.directory_mode.clone(),
             backup: args.backup,
             force: args.force,

@@ -3,6 +3,8 @@
 
 mod translate;
 
+use std::sync::OnceLock;
+
 use fancy_regex::{Captures, Regex, RegexBuilder};
 
 /// What is wrong with an expression or a replacement, in Python's words where it has some.
@@ -14,6 +16,8 @@ pub struct Problem(String);
 #[derive(Debug)]
 pub struct Pattern {
     regex: Regex,
+    /// The same where an empty match does not count; built when it is needed. `None` when it can match nothing else.
+    not_empty: OnceLock<Option<Regex>>,
     translated: String,
     multiline: bool,
 }
@@ -41,21 +45,34 @@ fn build(translated: &str, skips_empty: bool) -> Result<Regex, Problem> {
         .map_err(|problem| Problem(problem.to_string()))
 }
 
+/// Python's flags.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Flags {
+    pub multiline: bool,
+    pub dotall: bool,
+    pub ignore_case: bool,
+}
+
 impl Pattern {
-    /// Over text. `multiline` and `dotall` are Python's flags.
-    pub fn text(pattern: &str, multiline: bool, dotall: bool) -> Result<Self, Problem> {
-        Self::new(pattern, false, multiline, dotall)
+    /// Over text.
+    pub fn text(pattern: &str, flags: Flags) -> Result<Self, Problem> {
+        Self::new(pattern, false, flags)
     }
 
     /// Over bytes, which are given to it as [`latin`] makes text of them.
     pub fn bytes(pattern: &str) -> Result<Self, Problem> {
-        Self::new(&latin(pattern.as_bytes()), true, false, false)
+        Self::new(&latin(pattern.as_bytes()), true, Flags::default())
     }
 
-    fn new(pattern: &str, bytes: bool, multiline: bool, dotall: bool) -> Result<Self, Problem> {
-        let (translated, multiline) = translate::translate(pattern, bytes, multiline, dotall)?;
+    fn new(pattern: &str, bytes: bool, flags: Flags) -> Result<Self, Problem> {
+        let (mut translated, multiline) =
+            translate::translate(pattern, bytes, flags.multiline, flags.dotall)?;
+        if flags.ignore_case {
+            translated.insert_str(0, "(?i)");
+        }
         Ok(Self {
             regex: build(&translated, false)?,
+            not_empty: OnceLock::new(),
             translated,
             multiline,
         })
@@ -76,19 +93,30 @@ impl Pattern {
         Ok(self.search(text)?.is_some())
     }
 
-    /// Python's `subn`: the text with all matches replaced, and how many there were.
-    pub fn replace_all(&self, replacement: &str, text: &str) -> Result<(String, usize), Problem> {
-        let replacement = Replacement::new(replacement, &self.regex)?;
-        // None when it can match nothing but the empty text.
-        let not_empty = build(&self.translated, true).ok();
+    /// Python's `match`: from the first character on, wherever it ends.
+    pub fn is_match_at_start(&self, text: &str) -> Result<bool, Problem> {
+        // The leftmost match is found first.
+        let found = self.search(text)?;
+        Ok(found.is_some_and(|found| found.get(0).is_some_and(|all| all.start() == 0)))
+    }
+
+    /// Python's `finditer`: all matches from left to right, the empty ones between others as well.
+    pub fn find_all<'t>(
+        &self,
+        text: &'t str,
+        most: usize,
+    ) -> Result<Vec<Captures<'t, str>>, Problem> {
         let gave_up = |problem| Problem(format!("the search gave up: {problem}"));
-        let (mut out, mut end, mut count) = (String::new(), 0, 0);
+        let (mut all_found, mut end) = (Vec::new(), 0);
         let mut was_empty = false;
-        loop {
+        while all_found.len() < most {
             let mut found;
             if was_empty {
                 // At the same place once more, but not nothing; else from the next character on.
-                let again = match &not_empty {
+                let not_empty = self
+                    .not_empty
+                    .get_or_init(|| build(&self.translated, true).ok());
+                let again = match not_empty {
                     Some(regex) => regex.captures_from_pos(text, end).map_err(gave_up)?,
                     None => None,
                 };
@@ -104,20 +132,60 @@ impl Pattern {
             } else {
                 found = self.regex.captures_from_pos(text, end).map_err(gave_up)?;
             }
-            let Some((found, all)) = found
-                .as_ref()
-                .and_then(|found| Some((found, found.get(0)?)))
-            else {
+            let Some((found, all)) = found.and_then(|found| {
+                let all = found.get(0)?;
+                Some((found, all))
+            }) else {
                 break;
             };
+            end = all.end();
+            was_empty = all.start() == all.end();
+            all_found.push(found);
+        }
+        Ok(all_found)
+    }
+
+    /// Python's `subn`: the text with the first matches replaced, and how many there were.
+    pub fn replace(
+        &self,
+        replacement: &str,
+        text: &str,
+        most: usize,
+    ) -> Result<(String, usize), Problem> {
+        let replacement = Replacement::new(replacement, &self.regex)?;
+        let all_found = self.find_all(text, most)?;
+        let (mut out, mut end) = (String::new(), 0);
+        for found in &all_found {
+            let Some(all) = found.get(0) else { continue };
             out.push_str(text.get(end..all.start()).unwrap_or_default());
             replacement.write(&mut out, found);
             end = all.end();
-            was_empty = all.start() == all.end();
-            count += 1;
         }
         out.push_str(text.get(end..).unwrap_or_default());
-        Ok((out, count))
+        Ok((out, all_found.len()))
+    }
+
+    /// As [`Pattern::replace`], all matches.
+    pub fn replace_all(&self, replacement: &str, text: &str) -> Result<(String, usize), Problem> {
+        self.replace(replacement, text, usize::MAX)
+    }
+
+    /// Python's `match.group`: a group by its name or number. `None` when it took no part in the match.
+    pub fn group<'t>(
+        &self,
+        found: &Captures<'t, str>,
+        name: &str,
+    ) -> Result<Option<&'t str>, Problem> {
+        let named = || {
+            self.regex
+                .capture_names()
+                .position(|known| known == Some(name))
+        };
+        let number = name.parse().ok().or_else(named);
+        match number.filter(|number| *number < found.len()) {
+            Some(number) => Ok(found.get(number).map(|group| group.as_str())),
+            None => Err(Problem("no such group".to_owned())),
+        }
     }
 
     /// Python's `match.expand`.

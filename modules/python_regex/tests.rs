@@ -54,8 +54,14 @@ fn expressions_and_replacements_are_read_as_python_reads_them() {
         (r"[^\W\d]", r"-", "a1_ ", false, "-1- ", 2),
     ];
     for (pattern, replacement, text, multiline, wanted, count) in table {
-        let made = Pattern::text(pattern, multiline, false)
-            .and_then(|pattern| pattern.replace_all(replacement, text));
+        let made = Pattern::text(
+            pattern,
+            Flags {
+                multiline,
+                ..Flags::default()
+            },
+        )
+        .and_then(|pattern| pattern.replace_all(replacement, text));
         assert_eq!(made, Ok((wanted.to_owned(), count)), "{pattern}");
     }
 }
@@ -84,7 +90,7 @@ fn bytes_have_no_letters_but_those_of_ascii() {
 
 #[test]
 fn what_python_refuses_is_refused_in_its_words() {
-    let pattern = |text: &str| Pattern::text(text, false, false).map(|_| ());
+    let pattern = |text: &str| Pattern::text(text, Flags::default()).map(|_| ());
     for (text, words) in [
         (r"\q", r"bad escape \q"),
         ("[a", "unterminated character set"),
@@ -95,7 +101,7 @@ fn what_python_refuses_is_refused_in_its_words() {
         let problem = pattern(text).unwrap_err().to_string();
         assert!(problem.contains(words), "{text}: {problem}");
     }
-    let one = Pattern::text("(a)", false, false).unwrap();
+    let one = Pattern::text("(a)", Flags::default()).unwrap();
     for (text, words) in [
         (r"\2", "invalid group reference 2"),
         (r"\g<no>", "unknown group name 'no'"),

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use minijinja::Value;
 
-use super::{Inventory, Vars, literal, ranges};
+use super::{Cycle, Inventory, Vars, literal};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{SourceFile, Span};
 use crate::template::{Lazy, TemplateText, is_template};
@@ -21,6 +22,7 @@ enum Section {
 pub(super) fn read(file: &Arc<SourceFile>, inventory: &mut Inventory) -> Diagnostics {
     let mut problems = Diagnostics::default();
     let mut section = Section::Hosts("ungrouped".to_owned());
+    let mut later = Later::default();
     let mut at = 0;
     for raw in file.text.split_inclusive('\n') {
         let start = at;
@@ -34,9 +36,21 @@ pub(super) fn read(file: &Arc<SourceFile>, inventory: &mut Inventory) -> Diagnos
         if let Some(rest) = line.strip_prefix('[') {
             match header(rest) {
                 Some(next) => {
-                    let (Section::Hosts(name) | Section::Vars(name) | Section::Children(name)) =
-                        &next;
-                    inventory.add_group(name);
+                    let declared = match &next {
+                        Section::Vars(name) => {
+                            later.used(name, &span, inventory);
+                            inventory.add_group(name);
+                            Ok(())
+                        }
+                        Section::Hosts(name) | Section::Children(name) => {
+                            later.declared(name, inventory)
+                        }
+                    };
+                    if let Err(problem) = declared {
+                        problems.push(
+                            Diagnostic::error(Code::INVENTORY, problem.to_string()).at(&span, ""),
+                        );
+                    }
                     section = next;
                 }
                 None => problems.push(
@@ -53,9 +67,8 @@ pub(super) fn read(file: &Arc<SourceFile>, inventory: &mut Inventory) -> Diagnos
                 .map(|(name, value)| _ = inventory.add_group(group).vars.insert(name, value)),
             Section::Children(group) => {
                 let child = strip_comment(line);
-                inventory.add_group(child);
-                inventory
-                    .try_add_child(group, child)
+                later
+                    .child(group, child, &span, inventory)
                     .map_err(|problem| problem.to_string())
             }
         };
@@ -63,7 +76,67 @@ pub(super) fn read(file: &Arc<SourceFile>, inventory: &mut Inventory) -> Diagnos
             problems.push(Diagnostic::error(Code::INVENTORY, message).at(&span, ""));
         }
     }
+    for (name, known) in later.0 {
+        problems.push(
+            Diagnostic::error(
+                Code::INVENTORY,
+                format!("group `{name}` is used and never declared"),
+            )
+            .at(&known.first, "")
+            .help(format!("write a section `[{name}]`")),
+        );
+    }
     problems
+}
+
+/// Groups that are used before the section that declares them. A child comes into its parent's list when it is
+/// declared: the order of hosts depends on it.
+#[derive(Default)]
+struct Later(IndexMap<String, Used>);
+
+struct Used {
+    first: Span,
+    parents: Vec<String>,
+}
+
+impl Later {
+    fn used(&mut self, name: &str, span: &Span, inventory: &Inventory) -> Option<&mut Used> {
+        if inventory.groups.contains_key(name) {
+            return None;
+        }
+        let used = self.0.entry(name.to_owned()).or_insert_with(|| Used {
+            first: span.clone(),
+            parents: Vec::new(),
+        });
+        Some(used)
+    }
+
+    fn child(
+        &mut self,
+        parent: &str,
+        child: &str,
+        span: &Span,
+        inventory: &mut Inventory,
+    ) -> Result<(), Cycle> {
+        match self.used(child, span, inventory) {
+            Some(used) => {
+                used.parents.push(parent.to_owned());
+                Ok(())
+            }
+            None => inventory.try_add_child(parent, child),
+        }
+    }
+
+    fn declared(&mut self, name: &str, inventory: &mut Inventory) -> Result<(), Cycle> {
+        inventory.add_group(name);
+        let Some(used) = self.0.shift_remove(name) else {
+            return Ok(());
+        };
+        for parent in used.parents {
+            inventory.try_add_child(&parent, name)?;
+        }
+        Ok(())
+    }
 }
 
 fn header(rest: &str) -> Option<Section> {
@@ -116,7 +189,7 @@ fn host(line: &str, span: &Span, group: &str, inventory: &mut Inventory) -> Resu
             .ok_or_else(|| format!("expected `key=value` after the host name, got `{word}`"))?;
         vars.insert(Arc::from(key), lazy(value, span));
     }
-    for name in ranges::expand(name)? {
+    for name in inventory.expand(name)? {
         inventory.add_member(group, &name);
         inventory.add_host(&name).vars.extend(vars.clone());
     }

@@ -5,15 +5,22 @@ use minijinja::Value;
 
 /// A number, a boolean, `None`, quoted text, a list, a tuple or a mapping; anything else is text.
 pub fn read(text: &str) -> Value {
-    let mut reader = Reader { rest: text.trim() };
+    let mut reader = Reader {
+        rest: text.trim(),
+        depth: 0,
+    };
     match reader.value() {
         Some(value) if reader.rest.trim().is_empty() => value,
         _ => Value::from(text),
     }
 }
 
+/// Brackets inside brackets that are followed; with more it is text.
+const DEPTH: usize = 64;
+
 struct Reader<'t> {
     rest: &'t str,
+    depth: usize,
 }
 
 impl Reader<'_> {
@@ -29,6 +36,16 @@ impl Reader<'_> {
     }
 
     fn value(&mut self) -> Option<Value> {
+        if self.depth == DEPTH {
+            return None;
+        }
+        self.depth += 1;
+        let value = self.any();
+        self.depth -= 1;
+        value
+    }
+
+    fn any(&mut self) -> Option<Value> {
         self.rest = self.rest.trim_start();
         match self.rest.chars().next()? {
             '[' => self.items('[', ']').map(Value::from),
@@ -173,5 +190,13 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_string(&read(text)).unwrap(), json, "{text}");
         }
+    }
+
+    #[test]
+    fn brackets_without_end_are_text() {
+        let deep = "[".repeat(200_000);
+        assert_eq!(read(&deep).as_str(), Some(deep.as_str()));
+        let closed = format!("{}1{}", "[".repeat(60), "]".repeat(60));
+        assert!(read(&closed).as_str().is_none());
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Inventory, ini, ranges, script, yaml};
+use super::{Inventory, ini, script, yaml};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{self, Reader, SourceFile};
 
@@ -32,7 +32,7 @@ pub fn load(sources: &[String], reader: &Reader) -> Loaded {
                 .map(str::trim)
                 .filter(|name| !name.is_empty())
             {
-                match ranges::expand(name) {
+                match inventory.expand(name) {
                     Ok(names) => {
                         for name in names {
                             inventory.add_member("ungrouped", &name);

@@ -13,10 +13,13 @@ mod ini;
 mod literal;
 mod load;
 mod pattern;
+#[cfg(test)]
+mod properties;
 mod ranges;
 mod script;
 mod yaml;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,7 +29,7 @@ use crate::template::Lazy;
 
 pub use literal::read as literal;
 pub use load::{Loaded, load};
-pub use pattern::PatternError;
+pub use pattern::{PatternError, split as split_pattern};
 
 /// Variables as written: a name and its unexpanded value.
 pub type Vars = IndexMap<Arc<str>, Lazy>;
@@ -56,6 +59,8 @@ pub struct Inventory {
     pub sources: Vec<String>,
     /// The folders beside which `group_vars` and `host_vars` are looked for, later ones stronger.
     pub dirs: Vec<PathBuf>,
+    /// Names that ranges have made, of all lines together.
+    expanded: usize,
 }
 
 impl Default for Inventory {
@@ -66,6 +71,7 @@ impl Default for Inventory {
             groups: IndexMap::from(groups),
             sources: Vec::new(),
             dirs: Vec::new(),
+            expanded: 0,
         };
         inventory.add_child("all", "ungrouped");
         inventory
@@ -81,6 +87,18 @@ pub struct Cycle {
 }
 
 impl Inventory {
+    /// The names that a host as written means.
+    fn expand(&mut self, text: &str) -> Result<Vec<String>, String> {
+        /// A few lines with ranges would cost all memory.
+        const MOST: usize = 1_000_000;
+        let names = ranges::expand(text)?;
+        self.expanded += names.len();
+        if self.expanded > MOST {
+            return Err(format!("the inventory names more than {MOST} hosts"));
+        }
+        Ok(names)
+    }
+
     pub fn add_group(&mut self, name: &str) -> &mut Group {
         self.groups.entry(Arc::from(name)).or_default()
     }
@@ -93,11 +111,8 @@ impl Inventory {
     pub fn add_member(&mut self, group: &str, host: &str) {
         let (group, host): (Arc<str>, Arc<str>) = (Arc::from(group), Arc::from(host));
         self.add_host(&host);
-        self.add_group(&group);
-        if let Some(known) = self.groups.get_mut(&group) {
-            known.hosts.insert(Arc::clone(&host));
-        }
-        // All hosts are in `all`; for those that are written there it is only a place in the order.
+        self.add_group(&group).hosts.insert(Arc::clone(&host));
+        // Every host is in `all`, whether that is said or not: there it only has a place in the order.
         if &*group == "all" {
             return;
         }
@@ -152,42 +167,28 @@ impl Inventory {
         }
     }
 
-    /// A group and everything below it.
+    /// A group and everything below it: level by level, each in the order of its lines.
     fn descendants(&self, name: &str) -> IndexSet<Arc<str>> {
-        let mut found = IndexSet::new();
-        let mut open = vec![Arc::<str>::from(name)];
-        while let Some(next) = open.pop() {
-            if found.insert(Arc::clone(&next))
-                && let Some(group) = self.groups.get(&next)
-            {
-                open.extend(group.children.iter().cloned());
-            }
+        let mut found = IndexSet::from([Arc::<str>::from(name)]);
+        let mut at = 0;
+        while let Some(next) = found.get_index(at) {
+            let children = self.groups.get(next).map(|group| group.children.clone());
+            found.extend(children.into_iter().flatten());
+            at += 1;
         }
         found
     }
 
-    /// The hosts of a group and of all groups below it, in Ansible's order: its own, then those of its children, then
-    /// those of their children.
+    /// The hosts of a group, then those of its children, then of theirs: Ansible's order of a group, which `serial` and
+    /// `groups.NAME[0]` see.
     pub fn members(&self, group: &str) -> Vec<Arc<str>> {
-        let mut groups: IndexSet<Arc<str>> = IndexSet::from([Arc::from(group)]);
-        let mut at = 0;
-        while let Some(name) = groups.get_index(at).cloned() {
-            let known = self.groups.get(&name);
-            groups.extend(
-                known
-                    .into_iter()
-                    .flat_map(|group| group.children.iter().cloned()),
-            );
-            at += 1;
+        let mut hosts: IndexSet<Arc<str>> = IndexSet::new();
+        for name in self.descendants(group) {
+            if let Some(group) = self.groups.get(&name) {
+                hosts.extend(group.hosts.iter().cloned());
+            }
         }
-        let mut members: IndexSet<Arc<str>> = IndexSet::new();
-        for group in groups.iter().filter_map(|name| self.groups.get(name)) {
-            members.extend(group.hosts.iter().cloned());
-        }
-        if group == "all" {
-            members.extend(self.hosts.keys().cloned());
-        }
-        members.into_iter().collect()
+        hosts.into_iter().collect()
     }
 
     /// The groups of a host with all their parents, weakest first: by depth, priority, name (`all` is the first).
@@ -205,25 +206,51 @@ impl Inventory {
                 open.extend(group.parents.iter().cloned());
             }
         }
+        let depths = self.depths(&found);
         let mut ordered: Vec<(usize, i64, Arc<str>)> = found
             .into_iter()
-            .map(|name| (self.depth(&name), self.priority(&name), name))
+            .map(|name| {
+                let depth = depths.get(&name).copied().unwrap_or(0);
+                (depth, self.priority(&name), name)
+            })
             .collect();
         ordered.sort();
         ordered.into_iter().map(|(_, _, name)| name).collect()
     }
 
-    /// The longest way from `all`.
-    fn depth(&self, name: &str) -> usize {
-        // Cycles are refused when they are made, so the walk ends.
-        self.groups.get(name).map_or(0, |group| {
-            group
-                .parents
-                .iter()
-                .map(|parent| self.depth(parent) + 1)
-                .max()
-                .unwrap_or(0)
-        })
+    /// The longest way from the top to each of these groups, of which all parents are among them. Each way is walked
+    /// once, however many lead to a group.
+    fn depths(&self, names: &IndexSet<Arc<str>>) -> HashMap<Arc<str>, usize> {
+        let mut depths: HashMap<Arc<str>, usize> = HashMap::new();
+        let mut below: HashMap<&Arc<str>, Vec<&Arc<str>>> = HashMap::new();
+        let mut waits_for: HashMap<&Arc<str>, usize> = HashMap::new();
+        let mut open = Vec::new();
+        for name in names {
+            let parents = self.groups.get(name).map(|group| &group.parents);
+            let count = parents.map_or(0, IndexSet::len);
+            waits_for.insert(name, count);
+            if count == 0 {
+                open.push(name);
+            }
+            for parent in parents.into_iter().flatten() {
+                below.entry(parent).or_default().push(name);
+            }
+        }
+        // Cycles are refused when they are made, so every group has its turn.
+        while let Some(name) = open.pop() {
+            let depth = *depths.entry(Arc::clone(name)).or_default();
+            for child in below.get(name).into_iter().flatten() {
+                let known = depths.entry(Arc::clone(child)).or_default();
+                *known = (*known).max(depth + 1);
+                if let Some(count) = waits_for.get_mut(child) {
+                    *count -= 1;
+                    if *count == 0 {
+                        open.push(child);
+                    }
+                }
+            }
+        }
+        depths
     }
 
     fn priority(&self, name: &str) -> i64 {

@@ -1,9 +1,12 @@
 //! In: a host pattern (`web:&staging:!db[0]`, `~regex`, `*.example`). Out: the hosts it means, in order.
 
+use std::collections::HashSet;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-use fancy_regex::Regex;
 use indexmap::IndexSet;
+use layerplay_modules::fnmatch;
+use layerplay_modules::python_regex::{Flags, Pattern};
 
 use super::Inventory;
 use crate::diagnostic::nearest::nearest;
@@ -41,18 +44,22 @@ impl Inventory {
         let mut matched = Matched::default();
         let mut hosts: IndexSet<Arc<str>> = IndexSet::new();
         for element in first {
-            let found = self.element(element)?;
+            // A host of that very name is taken first, brackets and all.
+            let found = match self.hosts.get_key_value(element) {
+                Some((host, _)) => vec![Arc::clone(host)],
+                None => self.element(element)?,
+            };
             if found.is_empty() && element != "all" {
                 matched.unmatched.push(element.to_owned());
             }
             hosts.extend(found);
         }
         for element in both {
-            let keep: IndexSet<Arc<str>> = self.element(element)?.into_iter().collect();
+            let keep: HashSet<Arc<str>> = self.element(element)?.into_iter().collect();
             hosts.retain(|host| keep.contains(host));
         }
         for element in without {
-            let drop: IndexSet<Arc<str>> = self.element(element)?.into_iter().collect();
+            let drop: HashSet<Arc<str>> = self.element(element)?.into_iter().collect();
             hosts.retain(|host| !drop.contains(host));
         }
         matched.hosts = hosts.into_iter().collect();
@@ -74,10 +81,6 @@ impl Inventory {
         if let Some(regex) = element.strip_prefix('~') {
             return self.by_regex(regex);
         }
-        // A host of that very name is taken first, brackets and all.
-        if self.hosts.contains_key(element) {
-            return Ok(vec![Arc::from(element)]);
-        }
         let (name, index) = subscript(element)?;
         let hosts = self.by_name(name)?;
         Ok(match index {
@@ -95,14 +98,10 @@ impl Inventory {
     }
 
     fn by_name(&self, name: &str) -> Result<Vec<Arc<str>>, PatternError> {
-        if name == "all" || name == "*" {
-            return Ok(self.members("all"));
-        }
         if name.contains(['*', '?', '[']) {
-            let glob = globset::Glob::new(name).map_err(|problem| PatternError {
+            let glob = fnmatch::compile(name).map_err(|problem| PatternError {
                 message: format!("host pattern `{name}`: {problem}"),
             })?;
-            let glob = glob.compile_matcher();
             return Ok(self.matching(|text| glob.is_match(text)));
         }
         if self.groups.contains_key(name) {
@@ -120,45 +119,81 @@ impl Inventory {
     }
 
     fn by_regex(&self, text: &str) -> Result<Vec<Arc<str>>, PatternError> {
-        let regex = Regex::new(&format!("^(?:{text})")).map_err(|problem| PatternError {
+        let wrong = |problem: &dyn std::fmt::Display| PatternError {
             message: format!("host pattern `~{text}`: {problem}"),
-        })?;
-        Ok(self.matching(|name| regex.is_match(name).unwrap_or(false)))
+        };
+        let regex = Pattern::text(text, Flags::default()).map_err(|problem| wrong(&problem))?;
+        let mut problem = None;
+        let hosts = self.matching(|name| {
+            regex.is_match_at_start(name).unwrap_or_else(|gave_up| {
+                problem.get_or_insert(gave_up);
+                false
+            })
+        });
+        problem.map_or(Ok(hosts), |problem| Err(wrong(&problem)))
     }
 
     /// Hosts whose own name, or one of whose groups, matches.
-    fn matching(&self, is_match: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
+    fn matching(&self, mut is_match: impl FnMut(&str) -> bool) -> Vec<Arc<str>> {
         let mut found: IndexSet<Arc<str>> = IndexSet::new();
-        for group in self.groups.keys().filter(|name| is_match(name)) {
-            found.extend(self.members(group));
+        for group in self.groups.keys() {
+            if is_match(group) {
+                found.extend(self.members(group));
+            }
         }
         found.extend(self.hosts.keys().filter(|name| is_match(name)).cloned());
         found.into_iter().collect()
     }
 }
 
-/// Elements are parted by `:` or `,`; with a comma anywhere, colons belong to names (IPv6 addresses).
-fn split(pattern: &str) -> Vec<String> {
-    let by_comma = pattern.contains(',');
+/// The elements of a pattern: parted by commas; without a comma by colons and white space, unless the whole is one
+/// address (`2001:db8::1`, `host:2222`).
+pub fn split(pattern: &str) -> Vec<String> {
+    if pattern.contains(',') {
+        let elements = pattern.split(',').map(str::trim);
+        return elements
+            .filter(|element| !element.is_empty())
+            .map(str::to_owned)
+            .collect();
+    }
+    if is_address(pattern) {
+        return vec![pattern.trim().to_owned()];
+    }
     let mut elements = vec![String::new()];
-    let mut depth = 0_usize;
-    for c in pattern.chars() {
-        match c {
-            '[' => depth += 1,
-            ']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        let parts = depth == 0 && if by_comma { c == ',' } else { c == ':' };
-        match (parts, elements.last_mut()) {
-            (false, Some(last)) => last.push(c),
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        // Colons between brackets are those of a range.
+        let length = match (c, rest.find(']')) {
+            ('[', Some(end)) => end + 1,
+            _ => c.len_utf8(),
+        };
+        let (piece, behind) = rest.split_at(length);
+        rest = behind;
+        match elements.last_mut() {
+            Some(last) if !(c == ':' || c.is_whitespace()) => last.push_str(piece),
             _ => elements.push(String::new()),
         }
     }
+    elements.retain(|element| !element.is_empty());
     elements
-        .into_iter()
-        .map(|element| element.trim().to_owned())
-        .filter(|element| !element.is_empty())
-        .collect()
+}
+
+fn is_address(pattern: &str) -> bool {
+    let pattern = pattern.trim();
+    if pattern.parse::<Ipv6Addr>().is_ok() {
+        return true;
+    }
+    let Some((host, port)) = pattern.rsplit_once(':') else {
+        return false;
+    };
+    let is_number = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    is_number
+        && (bare.is_some_and(|host| host.parse::<Ipv6Addr>().is_ok())
+            || (!host.is_empty() && host.chars().all(is_name)))
 }
 
 enum Index {
@@ -170,10 +205,10 @@ impl Index {
     /// Both ends belong to a range; a place outside of the list is nothing.
     fn of(&self, hosts: &[Arc<str>]) -> Vec<Arc<str>> {
         let length = i64::try_from(hosts.len()).unwrap_or(i64::MAX);
-        let place = |index: i64| if index < 0 { length + index } else { index };
-        let (from, to) = match self {
-            Self::One(index) => (place(*index), place(*index)),
-            Self::Range(from, to) => (place(*from), to.map_or(length - 1, place)),
+        let (from, to) = match *self {
+            Self::One(index) if index < 0 => (length + index, length + index),
+            Self::One(index) => (index, index),
+            Self::Range(from, to) => (from, to.unwrap_or(length - 1)),
         };
         hosts
             .iter()
@@ -184,38 +219,33 @@ impl Index {
     }
 }
 
-/// `group[0]`, `group[-1]`, `group[1:]`, `group[0:1]`; other brackets are wildcards.
+/// `group[0]`, `group[-1]`, `group[1:]`, `group[0:1]` and its old form `group[0-1]`, at the end of a name; other
+/// brackets are wildcards.
 fn subscript(element: &str) -> Result<(&str, Option<Index>), PatternError> {
-    let Some((name, rest)) = element.split_once('[') else {
-        return Ok((element, None));
+    let wildcard = Ok((element, None));
+    let Some((name, inner)) = element
+        .strip_suffix(']')
+        .and_then(|rest| rest.rsplit_once('['))
+        .filter(|(name, _)| !name.is_empty())
+    else {
+        return wildcard;
     };
-    let Some(inner) = rest.strip_suffix(']') else {
-        return Ok((element, None));
-    };
-    if inner.is_empty()
-        || !inner
-            .chars()
-            .all(|c| c.is_ascii_digit() || matches!(c, ':' | '-'))
-    {
-        return Ok((element, None));
-    }
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let number = |text: &str| {
         text.parse::<i64>().map_err(|_| PatternError {
-            message: format!("`[{inner}]` of host pattern `{element}` is no place in a group: write `[0]`, `[-1]` or `[1:3]`"),
+            message: format!("`[{inner}]` of host pattern `{element}` is beyond any group"),
         })
     };
-    let index = match inner.split_once(':') {
-        None => Index::One(number(inner)?),
-        Some((from, to)) => Index::Range(
-            if from.is_empty() { 0 } else { number(from)? },
-            if to.is_empty() {
-                None
-            } else {
-                Some(number(to)?)
-            },
-        ),
-    };
-    Ok((name, Some(index)))
+    if is_number(inner.strip_prefix('-').unwrap_or(inner)) {
+        return Ok((name, Some(Index::One(number(inner)?))));
+    }
+    match inner.split_once([':', '-']) {
+        Some((from, "")) if is_number(from) => Ok((name, Some(Index::Range(number(from)?, None)))),
+        Some((from, to)) if is_number(from) && is_number(to) => {
+            Ok((name, Some(Index::Range(number(from)?, Some(number(to)?)))))
+        }
+        _ => wildcard,
+    }
 }
 
 #[cfg(test)]
@@ -238,6 +268,18 @@ mod tests {
         let inventory = inventory();
         for (pattern, hosts) in [
             ("all", "w1 w2 w3 d1 d2"),
+            ("web db", "w1 w2 w3 d1 d2"),
+            ("web[0-1]", "w1 w2"),
+            ("web[:1]", ""),
+            ("[wd]*[0]", "w1"),
+            ("w[12]", ""),
+            ("w[12]*", "w1 w2"),
+            ("web:80", ""),
+            ("fe80::1", ""),
+            ("web, db[2]", "w1 w2 w3 d2"),
+            ("web:&db[0:1]", "w3"),
+            ("w{1,w2}", "w2"),
+            ("~w.$", "w1 w2 w3"),
             ("web", "w1 w2 w3"),
             ("web:db", "w1 w2 w3 d1 d2"),
             ("web,db", "w1 w2 w3 d1 d2"),

@@ -5,19 +5,23 @@ const MOST: usize = 100_000;
 
 /// All names, in order; the last range turns fastest.
 pub(super) fn expand(text: &str) -> Result<Vec<String>, String> {
-    let Some((start, end)) = brackets(text) else {
-        return Ok(vec![text.to_owned()]);
-    };
-    let (head, range, tail) = (&text[..start], &text[start + 1..end], &text[end + 1..]);
-    let tails = expand(tail)?;
-    let mut names = Vec::new();
-    for middle in steps(range)? {
-        for tail in &tails {
-            names.push(format!("{head}{middle}{tail}"));
+    let (mut parts, mut rest) = (Vec::new(), text);
+    while let Some((start, end)) = brackets(rest) {
+        parts.push((&rest[..start], &rest[start + 1..end]));
+        rest = &rest[end + 1..];
+    }
+    let mut names = vec![rest.to_owned()];
+    for (head, range) in parts.into_iter().rev() {
+        let mut longer = Vec::new();
+        for middle in steps(range)? {
+            for tail in &names {
+                longer.push(format!("{head}{middle}{tail}"));
+            }
+            if longer.len() > MOST {
+                return Err(format!("`{text}` means more than {MOST} hosts"));
+            }
         }
-        if names.len() > MOST {
-            return Err(format!("`{text}` means more than {MOST} hosts"));
-        }
+        names = longer;
     }
     Ok(names)
 }
@@ -90,6 +94,7 @@ mod tests {
             assert_eq!(expand(text).unwrap(), names, "{text}");
         }
         assert!(expand("w[3:1]").is_err());
+        assert_eq!(expand(&"[1:1]".repeat(20_000)).unwrap()[0].len(), 20_000);
         assert!(expand("w[a:3]").is_err());
     }
 }

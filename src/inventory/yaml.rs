@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Inventory, Vars, constructed, ranges};
+use super::{Inventory, Vars, constructed};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{Reader, SourceFile};
 use crate::template::Lazy;
@@ -154,7 +154,7 @@ fn host(
     let names = name
         .as_str()
         .ok_or_else(|| format!("a host's name is text, not {}", name.describe()))
-        .and_then(ranges::expand);
+        .and_then(|name| inventory.expand(name));
     let names = match names {
         Ok(names) => names,
         Err(message) => return problems.push(wrong(name, message)),

@@ -17,7 +17,7 @@ use crate::playbook::{
     Builtin, Catalogue, Item, Kind, Play, Playbook, Task, YamlModule, lower_included,
 };
 use crate::source::Span;
-use crate::template::{FactNames, Lazy, Lint, TemplateText};
+use crate::template::{FactNames, Lazy, Lint, TEMPLATE_NAMES, TemplateText};
 use crate::vars::{Vars, load_path, magic_names};
 
 /// Names that hosts have from outside of the playbooks.
@@ -532,7 +532,10 @@ impl Linter<'_> {
 
     /// Names that are used and that nothing defines.
     fn names(&mut self, known: &Known) {
-        let magic: HashSet<&str> = magic_names().collect();
+        // A file may be a template, with names of its own.
+        let magic: HashSet<&str> = magic_names()
+            .chain(TEMPLATE_NAMES.iter().copied())
+            .collect();
         let is_defined = |name: &str| {
             magic.contains(name)
                 || name.starts_with("ansible_")

@@ -9,7 +9,7 @@ use super::{Block, Catalogue, Item, Play, Playbook, Prompt, Role, Stage, Strateg
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::Vars;
 use crate::source::{SourceFile, Span};
-use crate::template::{Lazy, Scope, Templar, TemplateError, is_template};
+use crate::template::{Lazy, PasswordHash, Scope, Templar, TemplateError, is_template};
 use crate::yaml::{Mapping, Node, parse};
 
 pub(super) const PLAY: &[&str] = &[
@@ -445,11 +445,18 @@ impl Lowering<'_> {
                 );
             }
         }
-        if text("encrypt").is_some() {
+        let hash = text("encrypt").map(|method| PasswordHash {
+            method: method.to_owned(),
+            salt: text("salt").map(ToOwned::to_owned),
+            salt_size: text("salt_size").and_then(|size| size.parse().ok()),
+            ..PasswordHash::default()
+        });
+        // Nobody is asked for what cannot be used afterwards.
+        if let Some(Err(problem)) = hash.as_ref().map(PasswordHash::salt_length) {
             self.error(
                 Code::WRONG_SHAPE,
                 &node.span,
-                "`encrypt` of `vars_prompt` is not supported: use the filter `password_hash`",
+                format!("`encrypt`: {problem}"),
             );
         }
         let flag = |key: &str| text(key).and_then(keywords::yes_or_no);
@@ -459,6 +466,7 @@ impl Lowering<'_> {
             default: text("default").map(ToOwned::to_owned),
             private: flag("private").unwrap_or(true),
             confirm: flag("confirm").unwrap_or(false),
+            hash,
         })
     }
 

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::source::{SourceFile, Span};
-use crate::template::{Condition, Lazy};
+use crate::template::{Condition, Lazy, PasswordHash};
 
 pub use action::{Arguments, parse_words};
 pub use builtin::Builtin;
@@ -115,6 +115,8 @@ pub struct Prompt {
     /// Not shown while it is typed, nor later.
     pub private: bool,
     pub confirm: bool,
+    /// The answer becomes the hash of it.
+    pub hash: Option<PasswordHash>,
 }
 
 /// A step of a promotion.

@@ -304,7 +304,12 @@ impl Sink for Ansible {
                     // Of `debug` Ansible says besides that its loop failed.
                     if result.status == Status::Failed && task.action.ends_with("debug") {
                         let whole = serde_json::json!({"msg": result.result.get("msg")});
-                        let text = dump(whole.as_object().unwrap_or(&result.result), true, task);
+                        let text = dump(
+                            whole.as_object().unwrap_or(&result.result),
+                            true,
+                            task,
+                            self.shown.results,
+                        );
                         let host = super::host_of(result);
                         self.output
                             .line(&format!("fatal: [{host}]: FAILED! => {text}"));

@@ -11,13 +11,15 @@ use layerplay_modules::platform::Platform;
 use layerplay_modules::{ModuleError, Retry};
 use serde_json::{Map, Value, json};
 
-use super::lookup::{form_for, template_names, whole};
+use super::lookup::{form_for, whole};
 use super::result::{Done, to_json};
 use super::{Run, builtin, gate, nested};
 use crate::event::TaskRef;
 use crate::playbook::{Kind, Task, yes_or_no};
 use crate::source::Span;
-use crate::template::{Condition, Form, Lazy, Templar, TemplateError, TemplateText, is_template};
+use crate::template::{
+    Condition, Form, Lazy, Scope, Templar, TemplateError, TemplateText, about, is_template,
+};
 use crate::vars::{HostState, TaskScope};
 
 /// A module that asks for it is tried again this often (a conflict, an API server that restarts).
@@ -448,7 +450,6 @@ impl Unit {
             // The module tells what is wrong with it.
             (Part::FirstWord, None) => return Ok(()),
         };
-        let name = name.as_str();
         let says = |name: &str, words: [&str; 2]| {
             arguments
                 .get(name)
@@ -458,7 +459,7 @@ impl Unit {
         if says("remote_src", ["true", "yes"]) || says("copy", ["false", "no"]) {
             return Ok(());
         }
-        let path = self.find_file(name, file.folder).map_err(|looked| {
+        let path = self.find_file(&name, file.folder).map_err(|looked| {
             fail(format!(
                 "Could not find or access '{name}' on this machine; looked in {}",
                 looked
@@ -496,16 +497,17 @@ impl Unit {
         };
         let text = if is_template {
             let form = form(arguments, &path, &self.scope.search_path).map_err(fail)?;
-            let shared = self.scope.share();
             let dest = arguments.get("dest").and_then(Value::as_str);
-            let names = template_names(&path, dest, |name| shared.lookup(name).is_some());
-            let names = names
+            let mut own = about(&name, &path, dest);
+            if self.scope.lookup("ansible_managed").is_some() {
+                own.shift_remove("ansible_managed");
+            }
+            let own = own
                 .into_iter()
-                .map(|(name, value)| (name, Lazy::Data(value)))
-                .collect();
-            let scope = self.scope.clone().with_local(names).share();
+                .map(|(name, value)| (name, Lazy::Data(value)));
+            let scope = self.scope.clone().with_local(own.collect());
             self.templar()
-                .render_file(&whole(&source), &scope, &form)
+                .render_file(&whole(&source), &scope.share(), &form)
                 .map_err(|problem| Box::new(Done::template(&problem)))?
         } else {
             source.text.clone()

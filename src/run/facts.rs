@@ -28,6 +28,7 @@ const NO_FACTS: &[&str] = &[
     "ansible_host",
     "ansible_index_var",
     "ansible_loop",
+    "ansible_managed",
     "ansible_parent",
     "ansible_password",
     "ansible_port",

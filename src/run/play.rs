@@ -15,6 +15,7 @@ use super::walk::Here;
 use super::{Ended, Run};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::event::{EventKind, Place};
+use crate::inventory::split_pattern;
 use crate::plan::{BatchSize, Selection, batches};
 use crate::playbook::{Item, Play, Playbook, Strategy, Task, yes_or_no};
 use crate::promote::StageRecord;
@@ -130,7 +131,7 @@ async fn one(
     let pattern = match to_json(&evaluate(&play.hosts)?) {
         serde_json::Value::Array(patterns) => patterns
             .iter()
-            .map(|pattern| pattern.as_str().unwrap_or_default().to_owned())
+            .flat_map(|pattern| split_pattern(pattern.as_str().unwrap_or_default()))
             .collect::<Vec<_>>()
             .join(","),
         other => other

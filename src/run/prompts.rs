@@ -30,6 +30,15 @@ pub(super) async fn ask(run: &Arc<Run>, play: &Play) -> Result<Vars, Diagnostic>
         if prompt.private {
             run.secrets.add(&answer);
         }
+        let answer = match &prompt.hash {
+            Some(hash) => hash.of(&answer).map_err(|problem| {
+                Diagnostic::error(
+                    Code::COMMAND_LINE,
+                    format!("`vars_prompt` of `{}`: {problem}", prompt.name),
+                )
+            })?,
+            None => answer,
+        };
         answers.insert(Arc::clone(&prompt.name), Lazy::Data(answer.into()));
     }
     Ok(answers)

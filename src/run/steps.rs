@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use globset::Glob;
+use layerplay_modules::fnmatch;
 
 use super::play::PlayRun;
 use crate::event::{EventKind, TaskRef};
@@ -16,8 +16,7 @@ impl PlayRun {
         };
         let own = task.name.split_once(" : ").map_or("", |(_, own)| own);
         let matches = |name: &str| {
-            name == wanted
-                || Glob::new(wanted).is_ok_and(|glob| glob.compile_matcher().is_match(name))
+            name == wanted || fnmatch::compile(wanted).is_ok_and(|glob| glob.is_match(name))
         };
         if !self.run.started.load(Ordering::Relaxed) && (matches(&task.name) || matches(own)) {
             self.run.started.store(true, Ordering::Relaxed);

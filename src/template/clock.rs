@@ -40,6 +40,15 @@ fn now(utc: Option<bool>, fmt: Option<String>, kwargs: Kwargs) -> Result<Value, 
     }
 }
 
+/// A point in time where layerplay runs.
+pub(super) fn local(time: std::time::SystemTime) -> Value {
+    let moment = Timestamp::try_from(time).map(|time| time.to_zoned(TimeZone::system()).datetime());
+    moment.map_or_else(
+        |_| Value::from(()),
+        |moment| Value::from_object(Moment(moment)),
+    )
+}
+
 /// `'2024-01-02 03:04:05' | to_datetime`, or by another format.
 #[allow(
     clippy::needless_pass_by_value,

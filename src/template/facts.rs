@@ -94,7 +94,7 @@ impl FactNames {
                     }
                 }
                 "include" | "import" | "extends" | "from"
-                    if is_template && rest[..start].trim_end().ends_with(['%', '-']) =>
+                    if is_template && rest[..start].trim_end().ends_with(['%', '-', '+']) =>
                 {
                     self.is_open = true;
                 }

@@ -29,6 +29,7 @@ fn fail(message: impl Into<String>) -> Error {
 
 /// Wider is a mistake, and would cost memory.
 const WIDEST: usize = 100_000;
+const TAB: usize = 1000;
 
 fn text(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Error> {
     let padding = || -> Result<(usize, char), Error> {
@@ -122,7 +123,7 @@ fn text(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Error
         ),
         "expandtabs" => {
             let (size,): (Option<usize>,) = from_args(args)?;
-            Value::from(expand(text, size.unwrap_or(8).min(WIDEST)))
+            Value::from(expand(text, size.unwrap_or(8).min(TAB)))
         }
         "removeprefix" => {
             let (part,): (String,) = from_args(args)?;

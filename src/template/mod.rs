@@ -11,9 +11,11 @@
 //! clock     `now`, `to_datetime`
 //! methods   of text, lists and mappings
 //! lookup    lookups, answered from outside            file      how a template file is written, and its includes
+//! about     what a template file knows of itself
 //! lint      what is wrong whatever the variables are, and which names are used; facts: those of the host
 //! ```
 
+mod about;
 mod clock;
 mod dialect;
 mod errors;
@@ -28,17 +30,20 @@ mod methods;
 mod operators;
 mod outputs;
 mod percent;
+#[cfg(test)]
+mod properties;
 mod rewrite;
 mod split;
 mod templar;
 #[cfg(test)]
 mod tests;
 
+pub use about::{TEMPLATE_NAMES, about};
 pub use errors::{TemplateError, TemplateErrorKind};
 pub use expand::absent;
 pub use facts::FactNames;
 pub use file::Form;
-pub use filters::{bytes_of, expand_path};
+pub use filters::{PasswordHash, bytes_of, expand_path, salt};
 pub use lazy::{Condition, Lazy, Scope, TemplateText, is_template};
 pub use lint::Lint;
 pub use lookup::{LookupCall, LookupError, Lookups};

@@ -22,6 +22,8 @@ mod cache;
 mod extra;
 mod files;
 mod magic;
+#[cfg(test)]
+mod properties;
 mod scope;
 mod world;
 

@@ -142,7 +142,7 @@ pub fn seal(
     bytes: &[u8],
     password: &Password,
     label: Option<&str>,
-    salt: &[u8; SALT_SIZE],
+    salt: &[u8],
 ) -> Result<String, VaultError> {
     if is_vault(bytes) {
         return Err(VaultError::AlreadyVault);

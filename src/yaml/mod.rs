@@ -3,6 +3,8 @@
 
 mod compose;
 mod node;
+#[cfg(test)]
+mod properties;
 mod scalar;
 
 pub use compose::{parse, parse_documents};

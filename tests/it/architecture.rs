@@ -10,7 +10,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("source", &["vault"]),
     ("diagnostic", &["source"]),
     ("yaml", &["source", "diagnostic"]),
-    ("template", &["source", "diagnostic", "yaml", "foreign"]),
+    (
+        "template",
+        &["vault", "source", "diagnostic", "yaml", "foreign"],
+    ),
     ("inventory", &["source", "diagnostic", "yaml", "template"]),
     (
         "vars",

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use self::plan::{Plan, Work};
-use super::host::{self, Rights, UnsupportedRights};
+use super::host;
 use super::place::ancestors;
 use crate::contract::{Change, Module, Outcome, Supports, Touches};
 use crate::error::ModuleError;
@@ -87,6 +87,8 @@ pub struct Args {
     pub(super) unsafe_writes: bool,
 }
 
+host::rights_arguments!(Args);
+
 fn yes() -> bool {
     true
 }
@@ -154,26 +156,13 @@ impl Module for File {
             ));
         }
         if state != State::Absent {
-            UnsupportedRights {
-                selinux: [
-                    ("seuser", &args.seuser),
-                    ("serole", &args.serole),
-                    ("setype", &args.setype),
-                    ("selevel", &args.selevel),
-                ],
-                attributes: &args.attributes,
-            }
-            .check(looks.selinux)?;
+            args.unsupported().check(looks.selinux)?;
         }
         let mut plan = Plan {
             args,
             check: platform.check,
             looks: &looks,
-            rights: Rights {
-                owner: args.owner.clone(),
-                group: args.group.clone(),
-                mode: args.mode.clone(),
-            },
+            rights: args.rights(),
             steps: Vec::new(),
             fields: Vec::new(),
             warnings: Vec::new(),

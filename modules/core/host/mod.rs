@@ -22,6 +22,6 @@ pub(super) use list::list;
 pub(super) use look::{Kind, Look, Looks, Meta, look};
 pub(super) use paths::{expand, join, name, parent};
 pub(super) use read::{Content, read};
-pub(super) use rights::{Rights, UnsupportedRights, facts, shown};
+pub(super) use rights::{Rights, UnsupportedRights, facts, rights_arguments, shown};
 pub(super) use script::run as script;
 pub(super) use steps::{Expected, Origin, Step, When, Write, moved, take};

@@ -28,6 +28,35 @@ pub(in crate::core) struct UnsupportedRights<'a> {
     pub(in crate::core) attributes: &'a Option<String>,
 }
 
+/// The rights that the arguments of a module name. Every module that makes or changes files has the same, as fields of
+/// its own: what is not known is refused by name, which a part that is flattened into others would not do.
+macro_rules! rights_arguments {
+    ($args:ty) => {
+        impl $args {
+            pub(super) fn rights(&self) -> $crate::core::host::Rights {
+                $crate::core::host::Rights {
+                    owner: self.owner.clone(),
+                    group: self.group.clone(),
+                    mode: self.mode.clone(),
+                }
+            }
+
+            pub(super) fn unsupported(&self) -> $crate::core::host::UnsupportedRights<'_> {
+                $crate::core::host::UnsupportedRights {
+                    selinux: [
+                        ("seuser", &self.seuser),
+                        ("serole", &self.serole),
+                        ("setype", &self.setype),
+                        ("selevel", &self.selevel),
+                    ],
+                    attributes: &self.attributes,
+                }
+            }
+        }
+    };
+}
+pub(in crate::core) use rights_arguments;
+
 impl UnsupportedRights<'_> {
     pub(in crate::core) fn check(&self, has_selinux: bool) -> Result<(), ModuleError> {
         if self

@@ -80,7 +80,7 @@ fn show(args: &InventoryArgs) -> Result<String, Diagnostics> {
                 .iter()
                 .filter(|host| shown.contains(host))
                 .collect();
-            if !hosts.is_empty() {
+            if !hosts.is_empty() && &**name != "all" {
                 entry.insert("hosts".to_owned(), names(hosts.into_iter()));
             }
             all.insert(name.to_string(), Value::Object(entry));
@@ -146,7 +146,9 @@ fn graph(world: &World, group: &str, depth: usize, shown: &[Arc<str>], lines: &m
     for child in children {
         graph(world, &child, depth + 1, shown, lines);
     }
-    for host in hosts.iter().filter(|host| shown.contains(host)) {
+    // Those of `all` stand below `ungrouped` or another group.
+    let hosts = hosts.iter().filter(|_| group != "all");
+    for host in hosts.filter(|host| shown.contains(host)) {
         lines.push(format!("{}--{host}", indent(depth + 1)));
     }
 }

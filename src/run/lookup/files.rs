@@ -9,7 +9,7 @@ use minijinja::value::ValueKind;
 use super::lists::is_list;
 use super::{Found, Options, texts};
 use crate::source::{SourceFile, Span};
-use crate::template::{Form, LookupCall, LookupError, TemplateText, Value};
+use crate::template::{Form, LookupCall, LookupError, TemplateText, Value, about};
 
 /// Ansible's search: beside the task's file, then beside the playbook, each with its special folder first. The error
 /// has the folders that were looked in.
@@ -84,6 +84,15 @@ pub(super) fn file(call: &LookupCall) -> Found {
         .collect()
 }
 
+/// A whole file, opened when it is a vault.
+pub(super) fn unvault(call: &LookupCall) -> Found {
+    Options::of(call, &[])?;
+    texts(call)?
+        .iter()
+        .map(|name| Ok(Value::from(read(call, &locate(call, "files", name)?)?)))
+        .collect()
+}
+
 pub(super) fn fileglob(call: &LookupCall) -> Found {
     Options::of(call, &[])?;
     let mut found = Vec::new();
@@ -116,9 +125,7 @@ pub(super) fn fileglob(call: &LookupCall) -> Found {
 
 /// The files of a folder that match a pattern, by name.
 fn matching(dir: &Path, pattern: &str) -> Found {
-    let glob = globset::Glob::new(pattern)
-        .map_err(|problem| problem.to_string())?
-        .compile_matcher();
+    let glob = layerplay_modules::fnmatch::compile(pattern)?;
     let Ok(entries) = std::fs::read_dir(dir) else {
         return Ok(Vec::new());
     };
@@ -256,11 +263,11 @@ pub(super) fn template(call: &LookupCall) -> Found {
             form.set(name, &value.to_string())?;
         }
     }
-    let mut own: IndexMap<Arc<str>, Value> = IndexMap::new();
+    let mut given: IndexMap<Arc<str>, Value> = IndexMap::new();
     if let Some(vars) = options.get("template_vars") {
         for key in vars.try_iter().map_err(|problem| problem.to_string())? {
             let value = vars.get_item(&key).unwrap_or_default();
-            own.insert(Arc::from(key.to_string()), value);
+            given.insert(Arc::from(key.to_string()), value);
         }
     }
     texts(call)?
@@ -268,41 +275,18 @@ pub(super) fn template(call: &LookupCall) -> Found {
         .map(|name| {
             let path = locate(call, "templates", name)?;
             let form = form_for(form.clone(), &path, &call.search_path());
+            let mut own = about(name, &path, None);
+            if call.variable("ansible_managed").is_some() {
+                own.shift_remove("ansible_managed");
+            }
+            own.extend(given.clone());
             let file = call
                 .reader()
                 .read(&path)
                 .map_err(|problem| problem.to_string())?;
-            let known = call.names();
-            let mut names = template_names(&path, None, |name| {
-                known.iter().any(|known| &**known == name)
-            });
-            names.extend(own.clone());
-            Ok(Value::from(call.render(&whole(&file), names, &form)?))
+            Ok(Value::from(call.render(&whole(&file), own, &form)?))
         })
         .collect()
-}
-
-/// What a template file can say of itself. `ansible_managed` is the user's own where it is set.
-pub(in crate::run) fn template_names(
-    path: &Path,
-    dest: Option<&str>,
-    is_set: impl Fn(&str) -> bool,
-) -> IndexMap<Arc<str>, Value> {
-    let full = path.display().to_string();
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let mut names = IndexMap::from([
-        (Arc::from("template_host"), Value::from(host.trim())),
-        (Arc::from("template_path"), Value::from(full.as_str())),
-        (Arc::from("template_fullpath"), Value::from(full.as_str())),
-        (
-            Arc::from("template_destpath"),
-            dest.map_or_else(|| Value::from(()), Value::from),
-        ),
-    ]);
-    if !is_set("ansible_managed") {
-        names.insert(Arc::from("ansible_managed"), Value::from("Ansible managed"));
-    }
-    names
 }
 
 /// The form of a file, with the folders in which what it includes is looked for.

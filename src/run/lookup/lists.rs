@@ -249,7 +249,11 @@ fn steps(
         let text = percent_format(&format, &Value::from(at))
             .map_err(|problem| format!("problem formatting {at} with '{format}': {problem}"))?;
         out.push(Value::from(text));
-        at += stride;
+        // The last number may be the last there is.
+        let Some(next) = at.checked_add(stride) else {
+            break;
+        };
+        at = next;
     }
     Ok(())
 }

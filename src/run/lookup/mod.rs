@@ -2,7 +2,7 @@
 //! path of the task.
 //!
 //! ```text
-//! files    file, fileglob, first_found, template, and where files are looked for
+//! files    file, fileglob, first_found, template, unvault, and where files are looked for
 //! lists    items, dict, nested, together, sequence, subelements, ...
 //! tables   ini, csvfile
 //! outside  env, pipe, lines, password, random_choice
@@ -18,10 +18,11 @@ mod tests;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use layerplay_modules::python_regex::{Flags, Pattern};
 
 use crate::template::{LookupCall, LookupError, Lookups, Value};
 
-pub(super) use files::{find_in, form_for, template_names, whole};
+pub(super) use files::{find_in, form_for, whole};
 
 /// The lookups that layerplay has.
 struct Known;
@@ -57,6 +58,7 @@ const NAMES: &[&str] = &[
     "subelements",
     "template",
     "together",
+    "unvault",
     "varnames",
     "vars",
 ];
@@ -78,6 +80,7 @@ impl Lookups for Known {
             "sequence" => lists::sequence(call),
             "subelements" => lists::subelements(call),
             "file" => files::file(call),
+            "unvault" => files::unvault(call),
             "fileglob" => files::fileglob(call),
             "first_found" => files::first_found(call),
             "template" => files::template(call),
@@ -162,6 +165,12 @@ fn texts(call: &LookupCall) -> Result<Vec<String>, LookupError> {
         .collect()
 }
 
+/// A regular expression.
+fn pattern(text: &str) -> Result<Pattern, LookupError> {
+    Pattern::text(text, Flags::default())
+        .map_err(|problem| format!("`{text}` is no regular expression: {problem}").into())
+}
+
 /// Variables by their names.
 fn vars(call: &LookupCall) -> Found {
     let options = Options::of(call, &["default"])?;
@@ -182,15 +191,16 @@ fn varnames(call: &LookupCall) -> Found {
     Options::of(call, &[])?;
     let names = call.names();
     let mut found = Vec::new();
-    for pattern in texts(call)? {
-        let regex = fancy_regex::Regex::new(&pattern)
-            .map_err(|problem| format!("`{pattern}` is no regular expression: {problem}"))?;
-        found.extend(
-            names
-                .iter()
-                .filter(|name| regex.is_match(&***name).unwrap_or(false))
-                .map(|name| Value::from(Arc::clone(name))),
-        );
+    for text in texts(call)? {
+        let regex = pattern(&text)?;
+        for name in &names {
+            if regex
+                .is_match(name)
+                .map_err(|problem| problem.to_string())?
+            {
+                found.push(Value::from(Arc::clone(name)));
+            }
+        }
     }
     Ok(found)
 }

@@ -1,13 +1,15 @@
 //! Lookups that ask this machine: its environment, commands, and chance.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sha2::{Digest, Sha256};
+
 use super::{Found, Options, texts};
-use crate::template::{LookupCall, LookupError, Value};
+use crate::template::{LookupCall, LookupError, PasswordHash, Value, salt};
 
 pub(super) fn env(call: &LookupCall) -> Found {
     let options = Options::of(call, &["default"])?;
@@ -84,9 +86,10 @@ pub(super) fn random_choice(call: &LookupCall) -> Found {
 
 const LONGEST: usize = 4096;
 
-/// A password that is made once and kept in a file. `/dev/null` keeps nothing.
+/// A password that is made once and kept in a file, in clear text; with `encrypt` its hash is given, and the salt is kept
+/// as well. `/dev/null` keeps nothing.
 pub(super) fn password(call: &LookupCall) -> Found {
-    const OPTIONS: &[&str] = &["length", "chars"];
+    const OPTIONS: &[&str] = &["length", "chars", "encrypt", "ident", "seed"];
     let options = Options::of(call, OPTIONS)?;
     let mut found = Vec::new();
     for term in texts(call)? {
@@ -100,6 +103,10 @@ pub(super) fn password(call: &LookupCall) -> Found {
         let of_term = |name: &str| {
             let value = named.iter().find(|(key, _)| key == name);
             value.map(|(_, value)| value.clone())
+        };
+        let text = |name: &str| {
+            let given = of_term(name).or_else(|| options.get(name).map(ToString::to_string));
+            given.filter(|text| !text.is_empty())
         };
         let length = match of_term("length") {
             Some(text) => text
@@ -121,8 +128,26 @@ pub(super) fn password(call: &LookupCall) -> Found {
             (None, Some(value)) => kinds(&value.to_string()),
             (None, None) => kinds("ascii_letters,digits,.,,:,-,_"),
         };
-        let path = place(call, &name);
-        found.push(Value::from(kept(&path, &letters(&kinds), length)?));
+        let wish = Wish {
+            letters: letters(&kinds),
+            length,
+            seed: text("seed"),
+            hash: text("encrypt").map(|method| PasswordHash {
+                method,
+                ident: text("ident"),
+                ..PasswordHash::default()
+            }),
+        };
+        let kept = kept(&place(call, &name), &wish)?;
+        found.push(Value::from(match wish.hash {
+            Some(hash) => PasswordHash {
+                salt: kept.salt,
+                ident: kept.ident,
+                ..hash
+            }
+            .of(&kept.password)?,
+            None => kept.password,
+        }));
     }
     Ok(found)
 }
@@ -158,7 +183,8 @@ fn letters(kinds: &[String]) -> Vec<char> {
         }
     }
     let mut letters: Vec<char> = Vec::new();
-    for letter in all.chars() {
+    // Quotes are no letters of passwords, whatever is asked for.
+    for letter in all.chars().filter(|letter| !matches!(letter, '"' | '\'')) {
         if !letters.contains(&letter) {
             letters.push(letter);
         }
@@ -174,40 +200,142 @@ fn place(call: &LookupCall, name: &str) -> PathBuf {
     }
 }
 
-fn kept(path: &Path, letters: &[char], length: usize) -> Result<String, LookupError> {
+/// What a password is to be like.
+struct Wish {
+    letters: Vec<char>,
+    length: usize,
+    /// The same seed makes the same password.
+    seed: Option<String>,
+    hash: Option<PasswordHash>,
+}
+
+impl Wish {
+    fn password(&self) -> Result<String, LookupError> {
+        if self.letters.is_empty() {
+            return Err("`chars` leaves no letter to choose".into());
+        }
+        let mut password = String::new();
+        for at in 0..self.length {
+            let place = match &self.seed {
+                Some(seed) => seeded(seed, at, self.letters.len()),
+                None => chance(self.letters.len())?,
+            };
+            password.push(self.letters[place]);
+        }
+        Ok(password)
+    }
+}
+
+/// A number below `limit` that only a seed and its place decide.
+fn seeded(seed: &str, at: usize, limit: usize) -> usize {
+    let digest = Sha256::digest(format!("{at}:{seed}"));
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest[..8]);
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX).max(1);
+    usize::try_from(u64::from_le_bytes(bytes) % limit).unwrap_or(0)
+}
+
+/// What the file of a password has: `PASSWORD[ salt=SALT[ ident=IDENT]]`, as Ansible writes it.
+struct Kept {
+    password: String,
+    salt: Option<String>,
+    ident: Option<String>,
+}
+
+impl Kept {
+    fn read(text: &str) -> Self {
+        let Some((password, rest)) = text.rsplit_once(" salt=") else {
+            return Self {
+                password: text.to_owned(),
+                salt: None,
+                ident: None,
+            };
+        };
+        let (salt, ident) = match rest.rsplit_once(" ident=") {
+            Some((salt, ident)) => (salt, Some(ident.to_owned())),
+            None => (rest, None),
+        };
+        Self {
+            password: password.to_owned(),
+            salt: Some(salt.to_owned()),
+            ident,
+        }
+    }
+
+    fn write(&self) -> String {
+        let mut text = self.password.clone();
+        for (name, value) in [("salt", &self.salt), ("ident", &self.ident)] {
+            if let Some(value) = value {
+                text.push_str(&format!(" {name}={value}"));
+            }
+        }
+        text
+    }
+
+    /// What a hash needs and the file has not: a salt of its own, so that the hash stays the same.
+    fn complete(&mut self, hash: &PasswordHash) -> Result<bool, LookupError> {
+        let before = (self.salt.is_some(), self.ident.is_some());
+        if self.salt.is_none() {
+            self.salt = Some(salt(hash.salt_length()?)?);
+        }
+        match (&self.ident, &hash.ident) {
+            (Some(known), Some(asked)) if known != asked => {
+                return Err(format!(
+                    "The ident parameter provided ({asked}) does not match the stored one ({known})."
+                )
+                .into());
+            }
+            (None, asked) => {
+                let is_bcrypt = matches!(hash.method.as_str(), "bcrypt" | "blowfish");
+                self.ident = asked.clone().or(is_bcrypt.then(|| "2b".to_owned()));
+            }
+            _ => {}
+        }
+        Ok(before != (self.salt.is_some(), self.ident.is_some()))
+    }
+}
+
+fn kept(path: &Path, wish: &Wish) -> Result<Kept, LookupError> {
     let fail =
         |problem: std::io::Error| LookupError::Text(format!("`{}`: {problem}", path.display()));
     let is_kept = path != Path::new("/dev/null");
-    if is_kept && path.exists() {
-        let text = fs::read_to_string(path).map_err(fail)?;
-        let text = text.trim_end_matches('\n');
-        // What Ansible wrote may have its salt behind the password.
-        return Ok(text.split(" salt=").next().unwrap_or_default().to_owned());
-    }
-    if letters.is_empty() {
-        return Err("`chars` leaves no letter to choose".into());
-    }
-    let mut password = String::new();
-    for _ in 0..length {
-        password.push(letters[chance(letters.len())?]);
-    }
-    if is_kept {
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir).map_err(fail)?;
+    let is_there = is_kept && path.exists();
+    let mut kept = if is_there {
+        Kept::read(fs::read_to_string(path).map_err(fail)?.trim_end())
+    } else {
+        Kept {
+            password: wish.password()?,
+            salt: None,
+            ident: None,
         }
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path);
-        match file {
-            Ok(mut file) => writeln!(file, "{password}").map_err(fail)?,
-            // Another host was faster: its password counts.
-            Err(problem) if problem.kind() == std::io::ErrorKind::AlreadyExists => {
-                return kept(path, letters, length);
-            }
-            Err(problem) => return Err(fail(problem)),
-        }
+    };
+    let is_new = match &wish.hash {
+        Some(hash) => kept.complete(hash)?,
+        None => false,
+    };
+    if !is_kept || (is_there && !is_new) {
+        return Ok(kept);
     }
-    Ok(password)
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = dir.unwrap_or(Path::new("."));
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(fail)?;
+    // Beside the file, and there in one go: another host may want the same password now.
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(fail)?;
+    writeln!(file, "{}", kept.write()).map_err(fail)?;
+    if is_there {
+        file.persist(path).map_err(|problem| fail(problem.error))?;
+        return Ok(kept);
+    }
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(kept),
+        // Another host was faster: its password counts.
+        Err(problem) if problem.error.kind() == std::io::ErrorKind::AlreadyExists => {
+            self::kept(path, wish)
+        }
+        Err(problem) => Err(fail(problem.error)),
+    }
 }

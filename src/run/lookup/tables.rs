@@ -1,7 +1,7 @@
 //! Lookups into INI files, properties and CSV files.
 
 use super::files::{locate, read};
-use super::{Found, Options, texts};
+use super::{Found, Options, pattern, texts};
 use crate::template::{LookupCall, LookupError, Value};
 
 /// One value of an INI file or of properties.
@@ -43,14 +43,13 @@ pub(super) fn ini(call: &LookupCall) -> Found {
         });
         let of_section: Vec<&Entry> = of_section.filter(|entry| !entry.key.is_empty()).collect();
         if get("re", "false").to_lowercase() == "true" {
-            let regex = fancy_regex::Regex::new(&format!(r"\A(?:{key})"))
-                .map_err(|problem| format!("`{key}` is no regular expression: {problem}"))?;
-            found.extend(
-                of_section
-                    .iter()
-                    .filter(|entry| regex.is_match(&entry.key).unwrap_or(false))
-                    .map(|entry| Value::from(entry.value.as_str())),
-            );
+            let regex = pattern(&key)?;
+            for entry in of_section {
+                let is_match = regex.is_match_at_start(&entry.key);
+                if is_match.map_err(|problem| problem.to_string())? {
+                    found.push(Value::from(entry.value.as_str()));
+                }
+            }
             continue;
         }
         let key = if is_exact { key } else { key.to_lowercase() };

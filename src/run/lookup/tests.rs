@@ -115,6 +115,10 @@ fn lookups_answer_as_in_ansible() {
             r#"["5","3","1"]"#,
         ),
         (
+            "q('sequence', start=9223372036854775806, end=9223372036854775807) | length",
+            "2",
+        ),
+        (
             "q('sequence', 'count=3 start=0 stride=2')",
             r#"["0","2","4"]"#,
         ),
@@ -139,6 +143,20 @@ fn lookups_answer_as_in_ansible() {
             "lookup('password', 'pw', chars=['x'], length=3) ~ lookup('password', 'pw')",
             r#""xxxxxx""#,
         ),
+        ("lookup('unvault', 'a.txt')", r#"" text\n\n""#),
+        (
+            "q('password', 'pw', 'pw', encrypt='sha512_crypt') | unique | length",
+            "1",
+        ),
+        (
+            "lookup('file', 'pw') is match('^xxx salt=[A-Za-z0-9./]{16}$')",
+            "true",
+        ),
+        ("lookup('password', 'pw')", r#""xxx""#),
+        (
+            "q('password', '/dev/null seed=a', '/dev/null seed=a') | unique | length",
+            "1",
+        ),
     ];
     for (text, wanted) in cases {
         assert_eq!(shown(dir.path(), text), wanted, "{text}");
@@ -150,6 +168,8 @@ fn lookups_answer_as_in_ansible() {
         "lookup('file', 'a.txt', nope=1)",
         "lookup('vars', 'zz')",
         "lookup('pipe', 'exit 3')",
+        "lookup('password', '/dev/null', encrypt='rot13')",
+        "lookup('password', '/dev/null', chars='\\'')",
         "lookup('dict', [1])",
         "lookup('first_found', ['zz'])",
         "q('sequence', '')",

@@ -75,8 +75,9 @@ fn random(
             )));
         }
         let count = (end.abs_diff(start) - 1) / step.unsigned_abs() + 1;
-        let at = i64::try_from(source.below(count)).unwrap_or(0);
-        return Ok(Value::from(start + at * step));
+        let at = source.below(count).cast_signed();
+        // What lies between may be more than 64 bits hold with a sign; the sum never is.
+        return Ok(Value::from(start.wrapping_add(at.wrapping_mul(step))));
     }
     if start.is_some() || step.is_some() {
         return Err(fail("`start` and `step` are for numbers"));

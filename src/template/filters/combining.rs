@@ -9,6 +9,10 @@ use super::fail;
 
 /// What a combining filter may give. Factorials grow past any memory; this is far above what a playbook means.
 const MOST: usize = 1_000_000;
+/// Values in one row.
+const LONGEST: usize = 1000;
+/// Values in all rows together.
+const CELLS: usize = 8 * MOST;
 
 pub(super) fn add_to(env: &mut Environment<'static>) {
     env.add_filter("zip", |first: Vec<Value>, others: Rest<Vec<Value>>| {
@@ -74,12 +78,19 @@ fn product(
     kwargs: Kwargs,
 ) -> Result<Vec<Value>, Error> {
     let repeat = kwargs.get::<Option<usize>>("repeat")?.unwrap_or(1);
+    // A list of one value makes one row, however long: each step copies it.
+    if repeat > LONGEST {
+        return Err(fail(format!("`repeat` is at most {LONGEST}, not {repeat}")));
+    }
     kwargs.assert_all_used()?;
     let once: Vec<&Vec<Value>> = std::iter::once(&first).chain(others.iter()).collect();
     let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
     for _ in 0..repeat {
         for list in &once {
-            if rows.len().saturating_mul(list.len()) > MOST {
+            // Rows of one value grow as well.
+            let length = rows.first().map_or(0, Vec::len) + 1;
+            let count = rows.len().saturating_mul(list.len());
+            if count.saturating_mul(length) > CELLS || count > MOST {
                 return Err(too_many("product"));
             }
             let longer = |row: &Vec<Value>| {
@@ -122,8 +133,8 @@ fn arrange(items: &[Value], size: usize, is_ordered: bool) -> Result<Vec<Value>,
             } else {
                 items.len() - (size - chosen - 1)
             };
-            for at in (from..to).filter(|at| !row.contains(at)) {
-                if longer.len() == MOST {
+            for at in (from..to).filter(|at| !is_ordered || !row.contains(at)) {
+                if longer.len().saturating_mul(chosen + 1) > CELLS || longer.len() == MOST {
                     return Err(too_many(if is_ordered {
                         "permutations"
                     } else {

@@ -148,9 +148,7 @@ fn fileglob(pattern: &str) -> Result<Vec<String>, Error> {
         .map_or((".", pattern), |(dir, name)| {
             (if dir.is_empty() { "/" } else { dir }, name)
         });
-    let glob = globset::Glob::new(name)
-        .map_err(|problem| fail(problem.to_string()))?
-        .compile_matcher();
+    let glob = layerplay_modules::fnmatch::compile(name).map_err(fail)?;
     let mut found: Vec<String> = std::fs::read_dir(dir)
         .into_iter()
         .flatten()

@@ -6,7 +6,7 @@ use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{Environment, Error};
 use sha1::Digest;
 
-use super::fail;
+use super::{bounded, fail};
 
 pub(super) fn add_to(env: &mut Environment<'static>) {
     env.add_filter("to_json", |value: &Value, kwargs: Kwargs| {
@@ -30,6 +30,7 @@ pub(super) fn add_to(env: &mut Environment<'static>) {
 /// `json.dumps`: a space after `,` and `:`, ASCII only unless told otherwise; the nice form sorts its keys.
 fn to_json(value: &Value, kwargs: &Kwargs, nice: Option<usize>) -> Result<String, Error> {
     let indent = kwargs.get::<Option<usize>>("indent")?.or(nice);
+    let indent = indent.map(|indent| bounded("indent", indent)).transpose()?;
     let sort = kwargs
         .get::<Option<bool>>("sort_keys")?
         .unwrap_or(nice.is_some());

@@ -48,7 +48,7 @@ fn truncate(
             "`truncate` to {length} leaves no place for `{end}`"
         )));
     }
-    if text.chars().count() <= length + leeway {
+    if text.chars().count() <= length.saturating_add(leeway) {
         return Ok(text);
     }
     let cut: String = text.chars().take(length - tail).collect();
@@ -102,14 +102,16 @@ fn wrapped(line: &str, width: usize, cuts: bool) -> Vec<String> {
             lines.push(last.trim_end().to_owned());
             last.clear();
         }
-        let mut rest = bare.to_owned();
-        while cuts && size(&last) + size(&rest) > width {
+        let (mut rest, mut left) = (bare, size(bare));
+        while cuts && size(&last) + left > width {
             let room = width.saturating_sub(size(&last)).max(1);
-            last.extend(rest.chars().take(room));
-            rest = rest.chars().skip(room).collect();
+            let at = rest.char_indices().nth(room);
+            let (head, tail) = rest.split_at(at.map_or(rest.len(), |(at, _)| at));
+            last.push_str(head);
+            (rest, left) = (tail, left.saturating_sub(room));
             lines.push(std::mem::take(&mut last));
         }
-        last.push_str(&rest);
+        last.push_str(rest);
         last.push_str(space);
     }
     let last = last.trim_end();

@@ -1,10 +1,10 @@
-//! Filters and tests over regular expressions in Python's dialect: look-around, back references, named groups.
+//! Filters and tests over regular expressions, as Python's `re` has them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, RwLock};
 
-use fancy_regex::{Captures, Regex};
-use minijinja::value::{Kwargs, Value};
+use layerplay_modules::python_regex::{Flags, Pattern, Problem};
+use minijinja::value::{Kwargs, Rest, Value};
 use minijinja::{Environment, Error};
 
 use super::fail;
@@ -14,14 +14,14 @@ pub(super) fn add_to(env: &mut Environment<'static>) {
     env.add_filter("regex_search", search);
     env.add_filter("regex_findall", findall);
     env.add_filter("regex_escape", escape);
-    env.add_test("match", |text: &str, pattern: &str, kwargs: Kwargs| {
-        test(text, &format!(r"\A(?:{pattern})"), &kwargs)
+    env.add_test("match", |text: &Value, pattern: &str, kwargs: Kwargs| {
+        test(text, pattern, Some("match"), &kwargs)
     });
-    env.add_test("search", |text: &str, pattern: &str, kwargs: Kwargs| {
-        test(text, pattern, &kwargs)
+    env.add_test("search", |text: &Value, pattern: &str, kwargs: Kwargs| {
+        test(text, pattern, Some("search"), &kwargs)
     });
-    env.add_test("regex", |text: &str, pattern: &str, kwargs: Kwargs| {
-        test(text, pattern, &kwargs)
+    env.add_test("regex", |text: &Value, pattern: &str, kwargs: Kwargs| {
+        test(text, pattern, None, &kwargs)
     });
 }
 
@@ -40,25 +40,18 @@ fn escape(text: &str) -> String {
 /// Compiled patterns that are kept.
 const PATTERNS: usize = 500;
 
-/// Python writes a named group `(?P<n>..)` as Rust does, and its back reference `(?P=n)`; `\Z` is the very end.
-fn compile(pattern: &str, ignore_case: bool, multiline: bool) -> Result<Arc<Regex>, Error> {
-    static COMPILED: LazyLock<RwLock<HashMap<String, Arc<Regex>>>> = LazyLock::new(RwLock::default);
-    let flags = match (ignore_case, multiline) {
-        (true, true) => "(?im)",
-        (true, false) => "(?i)",
-        (false, true) => "(?m)",
-        (false, false) => "",
-    };
-    let pattern = pattern.replace(r"\Z", r"\z");
-    let whole = format!("{flags}{pattern}");
+fn compile(pattern: &str, flags: Flags) -> Result<Arc<Pattern>, Error> {
+    type Compiled = HashMap<(String, Flags), Arc<Pattern>>;
+    static COMPILED: LazyLock<RwLock<Compiled>> = LazyLock::new(RwLock::default);
+    let key = (pattern.to_owned(), flags);
     if let Some(known) = COMPILED
         .read()
         .ok()
-        .and_then(|compiled| compiled.get(&whole).cloned())
+        .and_then(|compiled| compiled.get(&key).cloned())
     {
         return Ok(known);
     }
-    let regex = Regex::new(&whole)
+    let regex = Pattern::text(pattern, flags)
         .map(Arc::new)
         .map_err(|problem| fail(format!("`{pattern}` is no regular expression: {problem}")))?;
     if let Ok(mut compiled) = COMPILED.write() {
@@ -66,28 +59,52 @@ fn compile(pattern: &str, ignore_case: bool, multiline: bool) -> Result<Arc<Rege
         if compiled.len() >= PATTERNS {
             compiled.clear();
         }
-        compiled.insert(whole, Arc::clone(&regex));
+        compiled.insert(key, Arc::clone(&regex));
     }
     Ok(regex)
 }
 
-fn flags(kwargs: &Kwargs) -> Result<(bool, bool), Error> {
-    let flags = (
-        kwargs.get::<Option<bool>>("ignorecase")?.unwrap_or(false),
-        kwargs.get::<Option<bool>>("multiline")?.unwrap_or(false),
-    );
-    Ok(flags)
+/// The flags by their names, else as they stand in Ansible's order.
+fn flags(
+    kwargs: &Kwargs,
+    ignore_case: Option<bool>,
+    multiline: Option<bool>,
+) -> Result<Flags, Error> {
+    let named = |name, default: Option<bool>| {
+        kwargs
+            .get::<Option<bool>>(name)
+            .map(|flag| flag.or(default).unwrap_or(false))
+    };
+    Ok(Flags {
+        ignore_case: named("ignorecase", ignore_case)?,
+        multiline: named("multiline", multiline)?,
+        dotall: false,
+    })
 }
 
-fn run<T>(result: Result<T, fancy_regex::Error>) -> Result<T, Error> {
-    // Backtracking has a limit: a pattern that would run for ever is told.
-    result.map_err(|problem| fail(format!("the regular expression gave up: {problem}")))
+/// Backtracking has a limit: a pattern that would run for ever is told.
+#[allow(clippy::needless_pass_by_value, reason = "handed over by `map_err`")]
+fn told(problem: Problem) -> Error {
+    fail(problem.to_string())
 }
 
-fn test(text: &str, pattern: &str, kwargs: &Kwargs) -> Result<bool, Error> {
-    let (ignore_case, multiline) = flags(kwargs)?;
+fn test(value: &Value, pattern: &str, kind: Option<&str>, kwargs: &Kwargs) -> Result<bool, Error> {
+    let flags = flags(kwargs, None, None)?;
+    let kind = match kind {
+        Some(kind) => kind.to_owned(),
+        None => kwargs
+            .get::<Option<String>>("match_type")?
+            .unwrap_or_else(|| "search".to_owned()),
+    };
     kwargs.assert_all_used()?;
-    run(compile(pattern, ignore_case, multiline)?.is_match(text))
+    let text = value.to_string();
+    let regex = compile(pattern, flags)?;
+    match kind.as_str() {
+        "match" => regex.is_match_at_start(&text),
+        "fullmatch" => compile(&format!("(?:{pattern})\\Z"), flags)?.is_match_at_start(&text),
+        _ => regex.is_match(&text),
+    }
+    .map_err(told)
 }
 
 #[allow(
@@ -96,72 +113,33 @@ fn test(text: &str, pattern: &str, kwargs: &Kwargs) -> Result<bool, Error> {
 )]
 fn replace(
     value: &Value,
-    pattern: &str,
-    replacement: &str,
+    pattern: Option<String>,
+    replacement: Option<String>,
+    more: Rest<bool>,
     kwargs: Kwargs,
 ) -> Result<String, Error> {
-    let (ignore_case, multiline) = flags(&kwargs)?;
+    let flags = flags(&kwargs, more.first().copied(), more.get(1).copied())?;
+    let named = |name: &str, given: Option<String>| {
+        kwargs
+            .get::<Option<String>>(name)
+            .map(|text| text.or(given).unwrap_or_default())
+    };
+    let pattern = named("pattern", pattern)?;
+    let replacement = named("replacement", replacement)?;
     let count = kwargs.get::<Option<usize>>("count")?.unwrap_or(0);
+    let wanted = kwargs.get::<Option<usize>>("mandatory_count")?.unwrap_or(0);
     kwargs.assert_all_used()?;
     let text = value.to_string();
-    let regex = compile(pattern, ignore_case, multiline)?;
-    let (mut out, mut end) = (String::new(), 0);
-    for (done, found) in regex.captures_iter(text.as_str()).enumerate() {
-        if count != 0 && done == count {
-            break;
-        }
-        let found = run(found)?;
-        let Some(whole) = found.get(0) else { continue };
-        out.push_str(&text[end..whole.start()]);
-        expand(&mut out, replacement, &found)?;
-        end = whole.end();
+    let most = if count == 0 { usize::MAX } else { count };
+    let (out, found) = compile(&pattern, flags)?
+        .replace(&replacement, &text, most)
+        .map_err(told)?;
+    if wanted != 0 && wanted != found {
+        return Err(fail(format!(
+            "'{pattern}' should match {wanted} times, but matches {found} times in '{text}'"
+        )));
     }
-    out.push_str(&text[end..]);
     Ok(out)
-}
-
-/// Python's replacement text: `\1`, `\g<1>`, `\g<name>`, `\n`, `\\`; `$` means nothing.
-fn expand(out: &mut String, replacement: &str, found: &Captures<'_, str>) -> Result<(), Error> {
-    let mut rest = replacement;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(inner) = rest.strip_prefix("g<") {
-            let end = inner
-                .find('>')
-                .ok_or_else(|| fail("`\\g<` in a replacement is not closed"))?;
-            let name = &inner[..end];
-            let group = name
-                .parse()
-                .map_or_else(|_| found.name(name), |number: usize| found.get(number));
-            out.push_str(group.map_or("", |group| group.as_str()));
-            rest = &inner[end + 1..];
-            continue;
-        }
-        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        if let Ok(number) = rest[..digits.min(2)].parse::<usize>() {
-            if number >= found.len() {
-                return Err(fail(format!(
-                    "the replacement names group {number}, and the expression has {}",
-                    found.len() - 1
-                )));
-            }
-            out.push_str(found.get(number).map_or("", |group| group.as_str()));
-            rest = &rest[digits.min(2)..];
-            continue;
-        }
-        let mut chars = rest.chars();
-        match chars.next() {
-            Some('n') => out.push('\n'),
-            Some('t') => out.push('\t'),
-            Some('r') => out.push('\r'),
-            Some('\\') | None => out.push('\\'),
-            Some(other) => out.extend(['\\', other]),
-        }
-        rest = chars.as_str();
-    }
-    out.push_str(rest);
-    Ok(())
 }
 
 /// The match, or with `'\\1'`, `'\\g<name>'` the groups as a list; nothing when there is none.
@@ -172,29 +150,38 @@ fn expand(out: &mut String, replacement: &str, found: &Captures<'_, str>) -> Res
 fn search(
     value: &Value,
     pattern: &str,
-    groups: minijinja::value::Rest<String>,
+    groups: Rest<String>,
     kwargs: Kwargs,
 ) -> Result<Value, Error> {
-    let (ignore_case, multiline) = flags(&kwargs)?;
+    let flags = flags(&kwargs, None, None)?;
     kwargs.assert_all_used()?;
+    let wanted = groups.iter().map(|group| {
+        let number = group.strip_prefix('\\').map(|number| {
+            let digits = number.len()
+                - number
+                    .trim_start_matches(|c: char| c.is_ascii_digit())
+                    .len();
+            &number[..digits]
+        });
+        group
+            .strip_prefix("\\g<")
+            .and_then(|name| name.strip_suffix('>'))
+            .or(number)
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| fail("Unknown argument"))
+    });
+    let wanted = wanted.collect::<Result<Vec<_>, _>>()?;
     let text = value.to_string();
-    let Some(found) = run(compile(pattern, ignore_case, multiline)?.captures(text.as_str()))?
-    else {
+    let regex = compile(pattern, flags)?;
+    let Some(found) = regex.search(&text).map_err(told)? else {
         return Ok(Value::from(()));
     };
-    if groups.is_empty() {
+    if wanted.is_empty() {
         return Ok(Value::from(found.get(0).map_or("", |whole| whole.as_str())));
     }
-    let wanted = groups.iter().map(|group| {
-        let mut text = String::new();
-        let is_reference = group.starts_with('\\');
-        if is_reference {
-            expand(&mut text, group, &found).map(|()| Value::from(text))
-        } else {
-            Err(fail("unknown argument"))
-        }
-    });
-    Ok(Value::from(wanted.collect::<Result<Vec<_>, _>>()?))
+    let group = |name: &&str| regex.group(&found, name).map(Value::from).map_err(told);
+    let groups = wanted.iter().map(group);
+    Ok(Value::from(groups.collect::<Result<Vec<_>, _>>()?))
 }
 
 /// All matches; with one group that group of each, with several a list of each.
@@ -202,20 +189,26 @@ fn search(
     clippy::needless_pass_by_value,
     reason = "the engine hands its arguments over by value"
 )]
-fn findall(value: &Value, pattern: &str, kwargs: Kwargs) -> Result<Value, Error> {
-    let (ignore_case, multiline) = flags(&kwargs)?;
+fn findall(
+    value: &Value,
+    pattern: &str,
+    multiline: Option<bool>,
+    ignore_case: Option<bool>,
+    kwargs: Kwargs,
+) -> Result<Value, Error> {
+    let flags = flags(&kwargs, ignore_case, multiline)?;
     kwargs.assert_all_used()?;
     let text = value.to_string();
-    let mut all = Vec::new();
-    for found in compile(pattern, ignore_case, multiline)?.captures_iter(text.as_str()) {
-        let found = run(found)?;
+    let regex = compile(pattern, flags)?;
+    let found = regex.find_all(&text, usize::MAX).map_err(told)?;
+    let all = found.iter().map(|found| {
         let group =
             |number: usize| Value::from(found.get(number).map_or("", |group| group.as_str()));
-        all.push(match found.len() {
+        match found.len() {
             1 => group(0),
             2 => group(1),
             groups => Value::from((1..groups).map(group).collect::<Vec<_>>()),
-        });
-    }
-    Ok(Value::from(all))
+        }
+    });
+    Ok(Value::from(all.collect::<Vec<_>>()))
 }

@@ -375,3 +375,23 @@ fn this_machine_and_chance() {
     ]);
     fails(&["0 | random", "[1] | random(start=1)"]);
 }
+
+#[test]
+fn what_would_cost_all_memory_or_time_is_refused() {
+    fails(&[
+        "'x' | center(10 ** 17)",
+        "'x' | comment(prefix_count=10 ** 17)",
+        "[[1]] | to_nice_json(indent=10 ** 17)",
+        "[1] | product(repeat=10 ** 9)",
+        "range(30) | list | permutations | list",
+    ]);
+    gives(&[
+        ("'abc' | truncate(3, leeway=18446744073709551615)", "abc"),
+        ("('x' * 20000) | wordwrap(1) | length", "39999"),
+    ]);
+    let lowest = "(-9223372036854775807)";
+    let number = print(&format!(
+        "9223372036854775807 | random(start={lowest}, seed=1) | int > {lowest}"
+    ));
+    assert_eq!(number.unwrap(), ">True<");
+}

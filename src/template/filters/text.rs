@@ -5,7 +5,7 @@ use minijinja::{Environment, Error};
 use sha1::Digest;
 
 use super::super::percent;
-use super::fail;
+use super::{bounded, fail};
 
 pub(super) fn add_to(env: &mut Environment<'static>) {
     env.add_filter("center", center);
@@ -43,6 +43,10 @@ pub(super) fn add_to(env: &mut Environment<'static>) {
             .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', '?', '#']));
         is_of(text, schemes.as_deref()) && (has_host || scheme == "file")
     });
+    // Functions and macros; a point in time is an object of another kind.
+    env.add_test("callable", |value: &Value| {
+        value.kind() == ValueKind::Plain && super::super::clock::type_name(value).is_none()
+    });
     env.add_test("urn", |text: &str| scheme(text).0 == "urn");
 }
 
@@ -65,11 +69,15 @@ fn is_of(text: &str, schemes: Option<&[String]>) -> bool {
 }
 
 /// Python puts the odd space on the right, unless both the space and the width are odd.
-fn center(value: &Value, width: Option<usize>) -> String {
-    let (text, width) = (value.to_string(), width.unwrap_or(80));
+fn center(value: &Value, width: Option<usize>) -> Result<String, Error> {
+    let (text, width) = (value.to_string(), bounded("width", width.unwrap_or(80))?);
     let room = width.saturating_sub(text.chars().count());
     let left = room / 2 + (room & width & 1);
-    format!("{}{text}{}", " ".repeat(left), " ".repeat(room - left))
+    Ok(format!(
+        "{}{text}{}",
+        " ".repeat(left),
+        " ".repeat(room - left)
+    ))
 }
 
 fn words(text: &str) -> usize {
@@ -168,7 +176,7 @@ fn comment(value: &Value, style: Option<String>, kwargs: Kwargs) -> Result<Strin
                 .unwrap_or_else(|| default.to_owned()),
         )
     };
-    let count = |key: &str| Ok::<_, Error>(kwargs.get::<Option<usize>>(key)?.unwrap_or(1));
+    let count = |key: &str| bounded(key, kwargs.get::<Option<usize>>(key)?.unwrap_or(1));
     let newline = given("newline", "\n")?;
     let decoration = given("decoration", decoration)?;
     let bare = decoration.trim_end().to_owned();

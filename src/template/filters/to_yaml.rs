@@ -14,6 +14,7 @@ pub(super) fn add_to(env: &mut Environment<'static>) {
     });
 }
 
+#[derive(Clone)]
 struct Writer {
     indent: usize,
     width: usize,
@@ -145,8 +146,18 @@ impl Writer {
                 } else if place.in_list {
                     out.push_str(&" ".repeat(step - 1));
                 }
-                let name = self.scalar(&key, out, place.column, false);
-                out.push_str(&name);
+                if !self.key(out, &key, place.column + step, false) {
+                    out.push('\n');
+                    out.push_str(&" ".repeat(place.column));
+                    out.push(':');
+                    let inner = Place {
+                        column: place.column + step,
+                        in_list: true,
+                        dash: true,
+                    };
+                    self.node(out, &item, inner)?;
+                    continue;
+                }
                 out.push(':');
                 // A list stands at the column of its key; a mapping one step further in.
                 let column = if item.kind() == ValueKind::Map || !is_collection(&item) {
@@ -213,9 +224,8 @@ impl Writer {
                 }
             }
             if is_map {
-                let name = self.scalar(&key, out, column + self.indent, true);
-                out.push_str(&name);
-                out.push_str(": ");
+                let is_simple = self.key(out, &key, column + self.indent, true);
+                out.push_str(if is_simple { ": " } else { " : " });
             }
             if is_collection(&item) {
                 self.flow(out, &item, column + self.indent)?;
@@ -226,6 +236,23 @@ impl Writer {
         }
         out.push(if is_map { '}' } else { ']' });
         Ok(())
+    }
+
+    /// Writes a key: in one line, else, when it is empty, long or has lines of its own, behind a `?`. Says which it was.
+    fn key(&self, out: &mut String, key: &Value, column: usize, in_flow: bool) -> bool {
+        const LONGEST: usize = 128;
+        let is_simple = key.as_str().is_none_or(|text| {
+            !text.is_empty() && !text.contains('\n') && text.chars().count() < LONGEST
+        });
+        let mut writer = self.clone();
+        if is_simple {
+            writer.width = usize::MAX;
+        } else {
+            out.push_str("? ");
+        }
+        let text = writer.scalar(key, out, column, in_flow);
+        out.push_str(&text);
+        is_simple
     }
 
     fn scalar(&self, value: &Value, out: &str, column: usize, in_flow: bool) -> String {
