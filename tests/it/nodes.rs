@@ -82,7 +82,7 @@ async fn drains(reached: &Reached) {
 
     // What would be lost is named before the node is touched.
     make_pod(&pods, "data", |pod| {
-        pod["spec"]["volumes"] = json!([{"name": "cache", "emptyDir": {}}])
+        pod["spec"]["volumes"] = json!([{"name": "cache", "emptyDir": {}}]);
     })
     .await;
     make_pod(&pods, "mirror", |pod| {

@@ -130,8 +130,7 @@ fn junit_has_a_case_for_each_task_and_host() {
     let of = |name: &str| {
         found
             .get(name)
-            .map(String::as_str)
-            .unwrap_or_else(|| panic!("no {name:?} in {found:#?}"))
+            .map_or_else(|| panic!("no {name:?} in {found:#?}"), String::as_str)
     };
     for host in ["one", "two"] {
         let case = |name: &str| of(&format!("[{host}] first & <last>: {name}")).to_owned();

@@ -413,10 +413,10 @@ fn wanted(kind: Option<&Value>) -> String {
 fn secrets(spec: &Spec, given: &Map<String, Value>, found: &mut Vec<String>) -> Result<(), String> {
     for (name, entry) in entries(spec) {
         let value = given.get(name).filter(|value| !value.is_null());
-        if is_set(entry, "no_log") {
-            if let Some(value) = value {
-                leaves(value, found);
-            }
+        if is_set(entry, "no_log")
+            && let Some(value) = value
+        {
+            leaves(value, found);
         }
         let (Some(inner), Some(value), true) = (options(entry), value, is_nest(entry)) else {
             continue;
