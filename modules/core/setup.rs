@@ -91,8 +91,10 @@ impl Module for Setup {
         let (mut found, warnings) =
             facts::gather(platform, &subsets, &args.fact_path, args.gather_timeout).await?;
         found.retain(|name, _| is_asked(&globs, name));
-        found.insert("gather_subset".to_owned(), json!(args.gather_subset));
-        found.insert("module_setup".to_owned(), json!(true));
+        if globs.is_empty() {
+            found.insert("gather_subset".to_owned(), json!(args.gather_subset));
+            found.insert("module_setup".to_owned(), json!(true));
+        }
         Ok(Change::None(Outcome {
             facts: found,
             warnings,

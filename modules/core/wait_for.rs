@@ -353,7 +353,12 @@ impl Module for WaitFor {
             }
         };
         Ok(Outcome::unchanged(json!({
-            "state": args.state.name(),
+            // Of a path what it is.
+            "state": if work.path.is_some() && matches!(args.state, State::Present | State::Started) {
+                "file"
+            } else {
+                args.state.name()
+            },
             "port": args.port,
             "path": work.path,
             "search_regex": args.search_regex,
@@ -385,7 +390,7 @@ mod tests {
         std::fs::write(&log, "one\nready on 8080\n").unwrap();
         for platform in ways() {
             let there = wait(&platform, json!({"path": log})).await.unwrap();
-            assert_eq!(there.result["state"], "started");
+            assert_eq!(there.result["state"], "file");
             let pattern = r"^ready on (?P<port>\d+)$";
             let args = json!({"path": log, "search_regex": pattern});
             let found = wait(&platform, args).await.unwrap();

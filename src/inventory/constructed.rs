@@ -166,7 +166,7 @@ impl Plugin<'_> {
         };
         let is_empty_text = key.as_str() == Some("");
         let names: Vec<String> = match key.kind() {
-            _ if !key.is_true() && !(is_empty_text && default.is_some()) => {
+            _ if !(key.is_true() || is_empty_text && default.is_some()) => {
                 let is_collection = matches!(key.kind(), ValueKind::Seq | ValueKind::Map);
                 if self.strict && !is_collection {
                     self.wrong(expression, &format!("the key is empty for host `{host}`"));

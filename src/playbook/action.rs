@@ -230,15 +230,12 @@ fn decoded(text: &str) -> String {
             Some('U') => code(8),
             _ => None,
         };
-        match found {
-            Some((c, length)) => {
-                out.push(c);
-                rest = &rest[length..];
-            }
-            None => {
-                out.push('\\');
-                rest = &rest[1..];
-            }
+        if let Some((c, length)) = found {
+            out.push(c);
+            rest = &rest[length..];
+        } else {
+            out.push('\\');
+            rest = &rest[1..];
         }
     }
     out.push_str(rest);

@@ -265,9 +265,12 @@ impl Lowering<'_> {
         }
         // An empty condition holds, as in Ansible; an empty `until` is none.
         let condition = |key: &str| {
-            mapping.get(key).map(|node| match node.is_null() {
-                true => Condition::Bool(true),
-                false => Condition::from_node(node),
+            mapping.get(key).map(|node| {
+                if node.is_null() {
+                    Condition::Bool(true)
+                } else {
+                    Condition::from_node(node)
+                }
             })
         };
         let register = mapping.get("register").and_then(|node| {

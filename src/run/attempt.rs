@@ -290,10 +290,16 @@ impl Unit {
         if let Ok(done) = tokio::time::timeout(Duration::from_secs_f64(seconds), self.act()).await {
             done
         } else {
+            #[allow(clippy::cast_possible_truncation, reason = "whole, and waited for")]
+            let period = if seconds.fract() == 0.0 {
+                json!(seconds as i64)
+            } else {
+                json!(seconds)
+            };
             let mut done =
                 Done::failed(format!("Task failed: Timed out after {seconds} second(s)."));
             done.result
-                .insert("timedout".to_owned(), json!({"period": seconds}));
+                .insert("timedout".to_owned(), json!({"period": period}));
             done
         }
     }

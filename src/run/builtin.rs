@@ -77,12 +77,10 @@ fn debug(unit: &Unit, arguments: &Map<String, Value>) -> Done {
         .and_then(|text| text.parse::<u8>().ok())
         .unwrap_or(0);
     if verbosity > unit.run.world.settings.verbosity {
-        let mut done = Done::skipped("Verbosity threshold not met.");
-        done.result.insert(
-            "skipped_reason".to_owned(),
-            json!("Verbosity threshold not met."),
-        );
-        return done;
+        return Done {
+            skipped: true,
+            ..Done::ok(json!({"skipped_reason": "Verbosity threshold not met."}))
+        };
     }
     let mut result = Map::new();
     if arguments.contains_key("var") && arguments.contains_key("msg") {

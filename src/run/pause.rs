@@ -25,6 +25,7 @@ pub(super) async fn run(unit: &Unit, arguments: &Map<String, Value>) -> Done {
     let echo = text(arguments, "echo").is_none_or(|text| yes_or_no(&text) != Some(false));
     let prompt = text(arguments, "prompt");
     let begun = std::time::Instant::now();
+    let start = jiff::Zoned::now();
     let mut done = Done::default();
     let mut answer = String::new();
     let asks = |text: String| {
@@ -56,12 +57,17 @@ pub(super) async fn run(unit: &Unit, arguments: &Map<String, Value>) -> Done {
             .push("Not waiting for response to prompt as stdin is not interactive".to_owned()),
     }
     let passed = begun.elapsed().as_secs();
-    done.result = map(json!({"delta": passed, "user_input": answer, "echo": echo}));
-    if let Some(seconds) = seconds {
-        done.result.insert(
-            "stdout".to_owned(),
-            json!(format!("Paused for {seconds} seconds")),
-        );
-    }
+    let moment = |time: &jiff::Zoned| time.strftime("%Y-%m-%d %H:%M:%S%.6f").to_string();
+    let stdout = match seconds {
+        Some(seconds) => format!("Paused for {seconds:?} seconds"),
+        None => format!(
+            "Paused for {:.2} minutes",
+            begun.elapsed().as_secs_f64() / 60.0
+        ),
+    };
+    done.result = map(json!({
+        "delta": passed, "user_input": answer, "echo": echo, "rc": 0, "stdout": stdout, "stderr": "",
+        "start": moment(&start), "stop": moment(&jiff::Zoned::now()),
+    }));
     done
 }

@@ -292,7 +292,7 @@ impl PlayRun {
         let status = done.status();
         let is_bad = matches!(status, Status::Failed | Status::Unreachable);
         let rescued = status == Status::Failed && here.rescuable && !ended.ignored;
-        if let Some(name) = &unit.task.register {
+        if let Some(name) = unit.task.register.as_ref().filter(|_| !is_meta) {
             let value: Vars = Vars::from([(Arc::clone(name), Lazy::Data(done.value()))]);
             if super::play::flag_of(unit, unit.task.keywords.run_once.as_ref()) {
                 for other in self.batch() {
