@@ -219,11 +219,10 @@ fn write(base: &Base, cut: &Cut) -> String {
 /// The hosts of one element, by Python's rules of places in a list.
 fn means(model: &Model, base: &Base, cut: &Cut) -> Vec<String> {
     let hosts = match base {
-        Base::Plain(name) => model.plain(name),
         Base::Wild(pattern) if pattern.contains(['*', '?']) => {
             model.matching(|name| wild(pattern.as_bytes(), name.as_bytes()))
         }
-        Base::Wild(name) => model.plain(name),
+        Base::Plain(name) | Base::Wild(name) => model.plain(name),
         Base::Regex(start) => return model.matching(|name| name.starts_with(start.as_str())),
     };
     let length = i64::try_from(hosts.len()).unwrap();

@@ -254,7 +254,7 @@ proptest! {
 
     #[test]
     fn quoted_scalars_are_their_text(written in quoted()) {
-        let file = SourceFile::from_text("t.yml", &format!("é: {}\n", written.raw));
+        let file = SourceFile::from_text("t.yml", format!("é: {}\n", written.raw));
         let (node, problems) = parse(&file);
         prop_assert!(!problems.has_errors(), "{:?}", problems);
         let node = node.unwrap();
