@@ -161,7 +161,7 @@ mod tests {
         let pods = [
             pod("plain", |_| {}),
             pod("going", |pod| {
-                pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z")
+                pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
             }),
             pod("mirror", |pod| {
                 pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
@@ -173,7 +173,7 @@ mod tests {
             }),
             pod("alone", |pod| {
                 pod["metadata"]["ownerReferences"] =
-                    json!([{"kind": "ReplicaSet", "controller": false}])
+                    json!([{"kind": "ReplicaSet", "controller": false}]);
             }),
             pod("data", |pod| pod["spec"]["volumes"] = empty_dir.clone()),
             pod("done", |pod| {

@@ -158,6 +158,10 @@ pub struct ReachOptions {
 }
 
 #[derive(Debug, Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line, and they go together in any way"
+)]
 pub struct RunArgs {
     /// Paths of playbooks; a name that is no path is looked for under `playbooks/`.
     #[arg(required = true, value_name = "PLAYBOOK")]

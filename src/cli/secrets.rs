@@ -103,7 +103,7 @@ impl Vaults<'_> {
             let password = if matches!(from, "prompt" | "prompt_ask_vault_pass") {
                 Some(question(&format!("Vault password ({label}): "), purpose)?)
             } else {
-                match self.from_file(from, given, &secrets) {
+                match self.password_of(from, given, &secrets) {
                     Ok(password) => Some(password),
                     Err(problem) => {
                         problems.push(problem);
@@ -130,7 +130,7 @@ impl Vaults<'_> {
     }
 
     /// The password in a file, or that an executable prints.
-    fn from_file(
+    fn password_of(
         &self,
         name: &str,
         label: Option<&str>,

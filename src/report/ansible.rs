@@ -154,7 +154,7 @@ fn yaml(mut result: Map<String, Value>) -> String {
         }
     }
     let text = serde_yaml::to_string(&result).unwrap_or_default();
-    text.lines().map(|line| format!("\n    {line}")).collect()
+    format!("\n    {}", text.trim_end().replace('\n', "\n    "))
 }
 
 /// Python's `json.dumps` puts a space after `,` and `:`; readers grep for that form.

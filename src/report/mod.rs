@@ -136,10 +136,9 @@ impl Output {
         if let Some(log) = &mut self.log {
             let time = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S");
             let process = std::process::id();
-            let lines = text.lines().filter(|line| !line.is_empty());
-            let written = lines
-                .map(|line| writeln!(log, "{time} p={process} n=layerplay | {line}"))
-                .collect::<std::io::Result<()>>();
+            let mut lines = text.lines().filter(|line| !line.is_empty());
+            let written =
+                lines.try_for_each(|line| writeln!(log, "{time} p={process} n=layerplay | {line}"));
             // A disk that is full ends the log, not the run.
             if written.and_then(|()| log.flush()).is_err() {
                 self.log = None;

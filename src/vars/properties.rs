@@ -110,7 +110,7 @@ fn winner(dir: &Path, places: &[&'static str], priority: i64) -> Option<String> 
     ));
     world.prepare(&playbook).unwrap();
     let host = world.host("h");
-    host.add_facts(vars("facts"));
+    host.add_facts(vars("facts")).unwrap();
     host.add_included(vars("include_vars"));
     host.add_set(vars("set_fact"));
     let play = Arc::new(super::PlayContext {

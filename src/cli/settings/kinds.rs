@@ -173,17 +173,15 @@ pub(in crate::cli) fn resolve(text: &str, dir: &Path) -> PathBuf {
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
         let after = &rest[at + 1..];
-        let (name, end) = match after.strip_prefix('{') {
-            Some(braced) => match braced.find('}') {
-                Some(end) => (&braced[..end], end + 2),
-                None => ("", 0),
-            },
-            None => {
-                let end = after
-                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                    .unwrap_or(after.len());
-                (&after[..end], end)
-            }
+        let (name, end) = if let Some(braced) = after.strip_prefix('{') {
+            braced
+                .find('}')
+                .map_or(("", 0), |end| (&braced[..end], end + 2))
+        } else {
+            let end = after
+                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .unwrap_or(after.len());
+            (&after[..end], end)
         };
         match std::env::var(name) {
             Ok(value) if !name.is_empty() => out.push_str(&value),

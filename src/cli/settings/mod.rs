@@ -266,7 +266,7 @@ pub(super) fn load() -> Result<(Settings, Diagnostics), Diagnostics> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let (files, problems) = files::find(&here, home.as_deref(), &|name| std::env::var(name).ok());
     settle(
-        Given {
+        &Given {
             files,
             environment: |name| std::env::var(name).ok(),
             here,
@@ -275,8 +275,11 @@ pub(super) fn load() -> Result<(Settings, Diagnostics), Diagnostics> {
     )
 }
 
-fn settle(given: Given, mut problems: Diagnostics) -> Result<(Settings, Diagnostics), Diagnostics> {
-    let settings = Settings::assemble(&given, &mut problems);
+fn settle(
+    given: &Given,
+    mut problems: Diagnostics,
+) -> Result<(Settings, Diagnostics), Diagnostics> {
+    let settings = Settings::assemble(given, &mut problems);
     for entry in given.files.iter().flat_map(|read| &read.entries) {
         if let Some(problem) = names::judge(entry) {
             problems.push(problem);

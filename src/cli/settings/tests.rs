@@ -29,7 +29,7 @@ impl Folder {
         let home = self.path().join("home");
         let (files, problems) = files::find(self.path(), Some(&home), &environment);
         settle(
-            Given {
+            &Given {
                 files,
                 environment,
                 here: self.path().to_owned(),

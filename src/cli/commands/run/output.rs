@@ -103,7 +103,7 @@ pub(super) fn retry_file(playbooks: &[PathBuf], settings: &Settings, hosts: &[Ar
         Some(dir) => dir.join(name.file_name().unwrap_or_default()),
         None => name,
     };
-    let text: String = hosts.iter().map(|host| format!("{host}\n")).collect();
+    let text = hosts.join("\n") + "\n";
     let written = path
         .parent()
         .map_or(Ok(()), fs::create_dir_all)
