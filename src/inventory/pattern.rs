@@ -87,7 +87,7 @@ impl Inventory {
             None => hosts,
             Some(index) => {
                 let found = index.of(&hosts);
-                if found.is_empty() && matches!(index, Index::One(_)) {
+                if found.is_empty() && !hosts.is_empty() && matches!(index, Index::One(_)) {
                     return Err(PatternError {
                         message: format!("No hosts matched the subscripted pattern '{element}'"),
                     });
@@ -301,6 +301,7 @@ mod tests {
             assert_eq!(names.join(" "), hosts, "{pattern}");
         }
         assert!(inventory.select("~(").is_err());
+        assert!(inventory.select("web[3]").is_err());
         assert_eq!(inventory.nearest_name("wbe"), Some("web"));
     }
 }

@@ -12,8 +12,8 @@ use layerplay_modules::contract::{DynModule, ModuleInfo};
 use super::{Builtin, Keywords, Strategy, YamlModule};
 use crate::diagnostic::nearest::nearest;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::inventory::Vars;
 use crate::source::{self, Reader, SourceFile};
+use crate::vars::Vars;
 
 /// What a task runs.
 #[derive(Clone)]

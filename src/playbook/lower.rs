@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::keywords::{self, BELOW_PLAYS, INHERITED, Keywords, each};
 use super::{Block, Catalogue, Item, Play, Playbook, Prompt, Role, Stage, Strategy, Task};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::inventory::Vars;
 use crate::source::{SourceFile, Span};
 use crate::template::{Lazy, PasswordHash, Scope, Templar, TemplateError, is_template};
+use crate::vars::Vars;
 use crate::yaml::{Mapping, Node, parse};
 
 pub(super) const PLAY: &[&str] = &[
