@@ -25,7 +25,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH
 command -v apt-get >/dev/null 2>&1 && command -v dpkg-query >/dev/null 2>&1 || exit 90
 eval "$(apt-config shell lists Dir::State::lists/d 2>/dev/null)"; lists=${lists:-/var/lib/apt/lists/}
 read_at=0; [ -d "$lists" ] && read_at=$(stat -c %Y -- "$lists")
-[ $(($(date +%s) - read_at)) -gt "$1" ] && old=old || old=new; shift
+[ $(($(date +%s) - read_at)) -ge "$1" ] && old=old || old=new; shift
 printf '%s %s\n' "$read_at" "$old"
 for n; do
 case $n in *=*) v=${n#*=} n=${n%%=*} ;; *) v= ;; esac
