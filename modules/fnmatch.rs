@@ -1,11 +1,23 @@
 //! Names as shell patterns, as Python's `fnmatch` has them. In: a pattern with `*`, `?`, `[a-z]`, `[!a]`. Out: a matcher.
 //! Braces and backslashes are signs like any other, and so is a bracket that is never closed.
 
-use globset::{GlobBuilder, GlobMatcher};
+use fancy_regex::Regex;
+
+/// A pattern, ready to be asked.
+#[derive(Debug, Clone)]
+pub struct Matcher(Regex);
+
+impl Matcher {
+    /// True when the whole name is as the pattern says.
+    pub fn is_match(&self, name: impl AsRef<str>) -> bool {
+        // No pattern of a shell can make the engine give up: it has neither look-around nor references.
+        self.0.is_match(name.as_ref()).unwrap_or(false)
+    }
+}
 
 /// The matcher of a pattern; what is wrong with it, if anything is.
-pub fn compile(pattern: &str) -> Result<GlobMatcher, String> {
-    let mut glob = String::with_capacity(pattern.len());
+pub fn compile(pattern: &str) -> Result<Matcher, String> {
+    let mut regex = String::from("(?s)\\A(?:");
     let mut rest = pattern;
     while let Some(c) = rest.chars().next() {
         let length = match c {
@@ -13,24 +25,33 @@ pub fn compile(pattern: &str) -> Result<GlobMatcher, String> {
             _ => None,
         };
         let (piece, behind) = rest.split_at(length.unwrap_or(c.len_utf8()));
-        match c {
-            // Here `^` is a sign, and `!` says not.
-            '[' if length.is_some() => match piece.strip_prefix("[^") {
-                Some(rest) => glob.push_str(&format!("[{}^]", rest.trim_end_matches(']'))),
-                None => glob.push_str(piece),
-            },
-            '[' | '{' | '}' | '\\' => glob.push_str(&format!("[{c}]")),
-            // Two stars are one.
-            '*' if glob.ends_with('*') => {}
-            _ => glob.push(c),
+        match (c, length) {
+            ('[', Some(length)) => {
+                let inside = &piece[1..length - 1];
+                let (not, inside) = match inside.strip_prefix('!') {
+                    Some(inside) => ("^", inside),
+                    None => ("", inside),
+                };
+                regex.push_str(&format!("[{not}"));
+                for c in inside.chars() {
+                    // All but a range's sign are signs like any other.
+                    if c != '-' && c.is_ascii_punctuation() {
+                        regex.push('\\');
+                    }
+                    regex.push(c);
+                }
+                regex.push(']');
+            }
+            ('*', _) => regex.push_str(".*"),
+            ('?', _) => regex.push('.'),
+            _ => regex.push_str(&fancy_regex::escape(piece)),
         }
         rest = behind;
     }
-    GlobBuilder::new(&glob)
-        .backslash_escape(false)
-        .build()
-        .map(|glob| glob.compile_matcher())
-        .map_err(|problem| problem.kind().to_string())
+    regex.push_str(")\\z");
+    Regex::new(&regex)
+        .map(Matcher)
+        .map_err(|problem| problem.to_string())
 }
 
 /// The length of a class with its brackets; a bracket at its start belongs to it.

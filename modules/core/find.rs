@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use globset::GlobMatcher;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -135,7 +134,7 @@ fn amount(name: &str, text: &str, units: &[(char, i64)]) -> Result<i64, ModuleEr
 
 /// Names, as shell patterns or as expressions.
 enum Names {
-    Globs(Vec<GlobMatcher>),
+    Globs(Vec<fnmatch::Matcher>),
     Patterns(Vec<Pattern>),
 }
 

@@ -352,7 +352,7 @@ mod tests {
             ),
             (
                 json!({"pre_reboot_delay": 125, "msg": "it's $(id)"}),
-                words("shutdown", "-r 2 \"it's \\$(id)\""),
+                words("shutdown", "-r 2 \"it's \"'$(id)'"),
             ),
             (
                 json!({"pre_reboot_delay": -5, "msg": "x"}),

@@ -44,7 +44,7 @@ fn folder() -> String {
 }
 
 /// Whether a fact is asked for: a glob may be written without `ansible_`.
-fn is_asked(globs: &[globset::GlobMatcher], name: &str) -> bool {
+fn is_asked(globs: &[fnmatch::Matcher], name: &str) -> bool {
     let short = name.strip_prefix("ansible_").unwrap_or(name);
     globs.is_empty()
         || globs
