@@ -92,6 +92,16 @@ pub struct FieldChange {
     pub after: Value,
 }
 
+impl FieldChange {
+    pub fn new(field: &str, before: impl Into<Value>, after: impl Into<Value>) -> Self {
+        Self {
+            field: field.to_owned(),
+            before: before.into(),
+            after: after.into(),
+        }
+    }
+}
+
 /// Text before and after, for `--diff`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct TextDiff {
@@ -115,6 +125,30 @@ pub enum Change<W> {
     },
     /// Only doing it can tell (`command`). In check mode the task is skipped with this message.
     Unknown { message: String, work: W },
+}
+
+impl<W> Change<W> {
+    /// The same change, whose work is a part of another module's.
+    pub fn map<V>(self, wrap: impl FnOnce(W) -> V) -> Change<V> {
+        match self {
+            Self::None(outcome) => Change::None(outcome),
+            Self::Some {
+                fields,
+                diff,
+                preview,
+                work,
+            } => Change::Some {
+                fields,
+                diff,
+                preview,
+                work: wrap(work),
+            },
+            Self::Unknown { message, work } => Change::Unknown {
+                message,
+                work: wrap(work),
+            },
+        }
+    }
 }
 
 /// The result of a task, as playbooks read it.

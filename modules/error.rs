@@ -53,6 +53,14 @@ pub struct ModuleError {
 }
 
 impl ModuleError {
+    /// The host lacks a program. The hint is the module's own: it knows the other ways.
+    pub fn lacks(place: &str, program: &str) -> Self {
+        Self::new(
+            ErrorKind::MissingProgram,
+            format!("{place} has no `{program}`"),
+        )
+    }
+
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,

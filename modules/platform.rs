@@ -184,3 +184,11 @@ impl Platform {
         self.progress.send(Progress::Warning(text.into()));
     }
 }
+
+/// A path of this machine as a person writes it: `~/` is the home of who runs layerplay.
+pub fn at_home(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => PathBuf::from(path),
+    }
+}

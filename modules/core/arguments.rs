@@ -197,7 +197,7 @@ fn convert(
             name,
             format!(
                 "argument '{name}' is of type {} and we were unable to convert to {wanted}",
-                shown(value)
+                python_type(value)
             ),
         )
         .hint(format!("`layerplay doc {module}` lists its arguments"))
@@ -268,8 +268,8 @@ fn type_name(kind: &str) -> &str {
     }
 }
 
-/// What a value is, without the value: it may be a secret.
-fn shown(value: &Value) -> &'static str {
+/// Python's name of a value's type: what it is, without the value, which may be a secret.
+pub fn python_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "NoneType",
         Value::Bool(_) => "bool",

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::host::{self, Algorithm, Content};
 use crate::contract::{Change, FieldChange, Module, Outcome, Supports, Touches};
 use crate::error::{ErrorKind, ModuleError};
-use crate::platform::Platform;
+use crate::platform::{Platform, at_home};
 
 /// Brings a file of the host here.
 pub struct Fetch;
@@ -66,11 +66,7 @@ fn plain(path: &Path) -> PathBuf {
 
 /// A path of this machine as a playbook writes it.
 fn here(platform: &Platform, path: &str) -> PathBuf {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    match (path.strip_prefix("~/"), home) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => platform.base_dir.join(path),
-    }
+    platform.base_dir.join(at_home(path))
 }
 
 /// The SHA-1 of a file of this machine; None when there is none.

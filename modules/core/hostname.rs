@@ -137,11 +137,9 @@ fn failed(
 ) -> Result<ModuleError, ModuleError> {
     let place = platform.shell()?.place();
     Ok(match rc {
-        90 => ModuleError::new(
-            ErrorKind::MissingProgram,
-            format!("{place} has no `{}`", stdout.trim()),
-        )
-        .hint("`use: generic` writes `/etc/hostname`"),
+        90 => {
+            ModuleError::lacks(&place, stdout.trim()).hint("`use: generic` writes `/etc/hostname`")
+        }
         92 => ModuleError::new(
             ErrorKind::Conflict,
             "the host's name has changed since it was looked at; it was left as it is",

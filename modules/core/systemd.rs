@@ -176,14 +176,6 @@ pub struct Work {
     result: Map<String, Value>,
 }
 
-fn field(name: &str, before: impl Into<Value>, after: impl Into<Value>) -> FieldChange {
-    FieldChange {
-        field: name.to_owned(),
-        before: before.into(),
-        after: after.into(),
-    }
-}
-
 fn plan(args: &Args, name: &str, unit: &Unit) -> Result<Work, ModuleError> {
     let mut work = Work {
         name: name.to_owned(),
@@ -204,7 +196,8 @@ fn plan(args: &Args, name: &str, unit: &Unit) -> Result<Work, ModuleError> {
     if let Some(masked) = args.masked.filter(|masked| *masked != was_masked) {
         let action = if masked { "mask" } else { "unmask" };
         work.actions.push(format!("{action}{force}"));
-        work.fields.push(field("masked", was_masked, masked));
+        work.fields
+            .push(FieldChange::new("masked", was_masked, masked));
     }
     if let Some(enabled) = args.enabled {
         // The state of a masked unit shows what it was only after unmasking; enabling it again does no harm.
@@ -212,7 +205,7 @@ fn plan(args: &Args, name: &str, unit: &Unit) -> Result<Work, ModuleError> {
             let action = if enabled { "enable" } else { "disable" };
             work.actions.push(format!("{action}{force}"));
             work.fields
-                .push(field("enabled", unit.is_enabled(), enabled));
+                .push(FieldChange::new("enabled", unit.is_enabled(), enabled));
         }
         work.result.insert("enabled".to_owned(), json!(enabled));
     }
@@ -235,7 +228,7 @@ fn plan(args: &Args, name: &str, unit: &Unit) -> Result<Work, ModuleError> {
             let block = if args.no_block { " --no-block" } else { "" };
             work.actions.push(format!("{action}{block}"));
             let before = unit.get("ActiveState").to_owned();
-            work.fields.push(field("state", before, action));
+            work.fields.push(FieldChange::new("state", before, action));
         }
         work.result.insert("state".to_owned(), json!(after));
     }
@@ -264,10 +257,7 @@ async fn look(args: &Args, name: &str, platform: &Platform) -> Result<Unit, Modu
     let text = String::from_utf8_lossy(&output.stdout);
     match output.rc {
         0 => Ok(Unit::parse(&text)),
-        90 => Err(ModuleError::new(
-            ErrorKind::MissingProgram,
-            format!("{} has no `systemctl`", platform.shell()?.place()),
-        )
+        90 => Err(ModuleError::lacks(&platform.shell()?.place(), "systemctl")
         .hint("this host has another init system; use `command` with its own tool")),
         rc => Err(ModuleError::failed(format!(
             "`systemctl show {name}` failed with status {rc}: {}",

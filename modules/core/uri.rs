@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::host::{self, Algorithm, Kind, Look, Rights, UnsupportedRights};
+use super::host::{self, Algorithm, Kind, Look};
 use super::http::{self, Answer, Body, Landing, Options, Place, Redirects, Request, Sink, Wanted};
 use crate::contract::{Change, FileArgument, Module, Outcome, Part, Render, Supports, Touches};
 use crate::error::{ErrorKind, ModuleError};
@@ -209,27 +209,9 @@ fn form(body: &Value) -> Result<String, ModuleError> {
     Ok(form.finish())
 }
 
+host::rights_arguments!(Args);
+
 impl Args {
-    fn rights(&self) -> Rights {
-        Rights {
-            owner: self.owner.clone(),
-            group: self.group.clone(),
-            mode: self.mode.clone(),
-        }
-    }
-
-    fn unsupported(&self) -> UnsupportedRights<'_> {
-        UnsupportedRights {
-            selinux: [
-                ("seuser", &self.seuser),
-                ("serole", &self.serole),
-                ("setype", &self.setype),
-                ("selevel", &self.selevel),
-            ],
-            attributes: &self.attributes,
-        }
-    }
-
     /// What is sent, and the `Content-Type` that says so.
     fn content(&self) -> Result<(Option<Vec<u8>>, Option<&'static str>), ModuleError> {
         let text = match (&self.body, self.body_format) {

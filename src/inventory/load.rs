@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use layerplay_modules::platform::at_home;
+
 use super::{Inventory, ini, script, yaml};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{self, Reader, SourceFile};
@@ -43,7 +45,7 @@ pub fn load(sources: &[String], reader: &Reader) -> Loaded {
             }
             continue;
         }
-        let path = expand_home(source);
+        let path = at_home(source);
         if path.is_dir() {
             remember(&mut inventory, &path);
             folder(&path, reader, &mut inventory, &mut problems);
@@ -64,13 +66,6 @@ fn remember(inventory: &mut Inventory, dir: &Path) {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     inventory.dirs.retain(|known| *known != dir);
     inventory.dirs.push(dir);
-}
-
-fn expand_home(text: &str) -> PathBuf {
-    match (text.strip_prefix("~/"), std::env::var_os("HOME")) {
-        (Some(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => PathBuf::from(text),
-    }
 }
 
 fn folder(dir: &Path, reader: &Reader, inventory: &mut Inventory, problems: &mut Diagnostics) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use layerplay_modules::core::arguments::boolean;
+use layerplay_modules::platform::at_home;
 use layerplay_modules::{ErrorKind, ModuleError};
 use openssh::Session;
 use serde_json::Value;
@@ -100,7 +101,7 @@ impl Target {
             timeout: number(variables, "ansible_ssh_timeout", "number of seconds")?
                 .unwrap_or(TIMEOUT),
             retries: number(variables, "ansible_ssh_retries", "count")?.unwrap_or(0),
-            control_dir: text(variables, "ansible_control_path_dir").map(|dir| home(&dir)),
+            control_dir: text(variables, "ansible_control_path_dir").map(|dir| at_home(&dir)),
         })
     }
 
@@ -168,7 +169,8 @@ impl Target {
         }
         if let Some(key) = &self.key {
             // Whoever names a key means that one, and not the agent's.
-            ssh.args(["-o", "IdentitiesOnly=yes", "-i"]).arg(home(key));
+            ssh.args(["-o", "IdentitiesOnly=yes", "-i"])
+                .arg(at_home(key));
         }
         ssh.arg("--").arg(&self.address);
         let ended = ssh.output().await;
@@ -234,14 +236,6 @@ impl Target {
         .hint(format!(
             "try `ssh {address}` by hand: key, user, port, and the host's key in `known_hosts`"
         ))
-    }
-}
-
-/// `~/` is the home of who runs this.
-fn home(path: &str) -> PathBuf {
-    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
-        (Some(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => PathBuf::from(path),
     }
 }
 

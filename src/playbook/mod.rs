@@ -3,7 +3,8 @@
 //! ```text
 //! keywords   what plays, blocks and tasks share, and how it flows down
 //! action     the three ways to write a module and its arguments
-//! lower      files -> plays -> blocks; imports are opened here
+//! lower      files -> plays; imports are opened here
+//! block      lists of tasks and blocks
 //! task       one task: its module, arguments, loop
 //! role       a role: its files, dependencies, variables
 //! role_spec  the task that checks a role's arguments
@@ -13,6 +14,7 @@
 //! ```
 
 mod action;
+mod block;
 mod builtin;
 pub mod catalogue;
 mod keywords;
@@ -231,6 +233,41 @@ impl Play {
 }
 
 impl Task {
+    /// A task of the engine's own, that no person wrote: with these keywords and no others.
+    pub fn of_engine(
+        name: Lazy,
+        action: &str,
+        kind: Kind,
+        args: Arguments,
+        keywords: Keywords,
+        span: &Span,
+    ) -> Self {
+        Self {
+            name: Some(name),
+            span: span.clone(),
+            dir: PathBuf::new(),
+            action: action.to_owned(),
+            action_span: span.clone(),
+            kind,
+            args,
+            keywords,
+            around: None,
+            vars: None,
+            looping: None,
+            register: None,
+            changed_when: None,
+            failed_when: None,
+            until: None,
+            retries: None,
+            delay: None,
+            async_: None,
+            poll: None,
+            listen: Vec::new(),
+            is_handler: false,
+            role: None,
+        }
+    }
+
     /// The text of a `name:` that is no template.
     pub fn plain_name(&self) -> Option<String> {
         match self.name.as_ref()? {

@@ -295,7 +295,7 @@ impl Lowering<'_> {
         items.extend(self.role_file(tasks, parent, false));
         let handlers = file_of(&dir, "handlers", wish.handlers_from.as_deref());
         for item in self.role_file(handlers, &parent.of_handlers(), true) {
-            super::lower::flatten(item, &mut self.role_handlers);
+            super::block::flatten(item, &mut self.role_handlers);
         }
         self.role = around;
         Some(Item::Role(Arc::new(RoleUse { role, items })))

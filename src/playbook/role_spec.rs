@@ -77,29 +77,18 @@ impl Lowering<'_> {
         ]);
         let mut own = Keywords::default();
         own.tags.push("always".to_owned());
-        Some(Item::Task(Arc::new(Task {
-            name: Some(text(&name)),
-            span: key.span.clone(),
-            dir: folder(&key.span),
-            action: "ansible.builtin.validate_argument_spec".to_owned(),
-            action_span: key.span.clone(),
-            kind: Kind::Builtin(Builtin::ValidateArgumentSpec),
+        let task = Task::of_engine(
+            text(&name),
+            "ansible.builtin.validate_argument_spec",
+            Kind::Builtin(Builtin::ValidateArgumentSpec),
             args,
-            keywords: own.under(parent),
-            around: None,
-            vars: None,
-            looping: None,
-            register: None,
-            changed_when: None,
-            failed_when: None,
-            until: None,
-            retries: None,
-            delay: None,
-            async_: None,
-            poll: None,
-            listen: Vec::new(),
-            is_handler: false,
+            own.under(parent),
+            &key.span,
+        );
+        Some(Item::Task(Arc::new(Task {
+            dir: folder(&key.span),
             role: Some(Arc::clone(role)),
+            ..task
         })))
     }
 

@@ -4,8 +4,9 @@
 use serde_json::{Map, Value, json};
 
 use super::Catalogue;
+use super::block::SECTIONS;
 use super::keywords::{BELOW_PLAYS, INHERITED};
-use super::lower::{PLAY, SECTIONS};
+use super::lower::PLAY;
 use super::task::{CONTROL, TASK};
 
 /// The schema of a playbook with these modules.

@@ -158,11 +158,16 @@ impl Unit {
         Ok(all)
     }
 
+    /// The module's whole name, where it has one: `ansible.builtin.copy`.
+    fn full_action(&self) -> String {
+        let mut names = self.names().into_iter();
+        let full = names.find(|name| name.contains('.'));
+        full.unwrap_or_else(|| self.task.action.clone())
+    }
+
     /// The template of an argument failed: in Ansible's words.
     fn argument_problem(&self, argument: &str, problem: TemplateError) -> Problem {
-        let names = self.names();
-        let full = names.iter().find(|name| name.contains('.'));
-        let module = full.unwrap_or(&self.task.action);
+        let module = self.full_action();
         Problem::Argument(
             format!(
                 "Finalization of task args for '{module}' failed: Error while resolving value for '{argument}': "
@@ -184,12 +189,10 @@ impl Unit {
         if let Some(free) = &self.task.args.free {
             arguments.insert("_raw_params".to_owned(), whole(Some(free)));
         }
-        let names = self.names();
-        let full = names.iter().find(|name| name.contains('.'));
         json!({
             "name": self.task.name.as_ref().map_or_else(|| json!(""), |name| whole(Some(name))),
             "action": self.task.action,
-            "_resolved_action": full.unwrap_or(&self.task.action),
+            "_resolved_action": self.full_action(),
             "args": arguments,
             "tags": keywords.tags,
             "when": conditions,
@@ -504,11 +507,8 @@ impl Unit {
         let text = if is_template {
             let form = form(arguments, &path, &self.scope.search_path).map_err(fail)?;
             let dest = arguments.get("dest").and_then(Value::as_str);
-            let mut own = about(&name, &path, dest);
-            if self.scope.lookup("ansible_managed").is_some() {
-                own.shift_remove("ansible_managed");
-            }
-            let own = own
+            let is_set = self.scope.lookup("ansible_managed").is_some();
+            let own = about(&name, &path, dest, is_set)
                 .into_iter()
                 .map(|(name, value)| (name, Lazy::Data(value)));
             let scope = self.scope.clone().with_local(own.collect());

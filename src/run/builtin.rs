@@ -203,10 +203,10 @@ fn lazy(value: &Value) -> Lazy {
 fn set_fact(unit: &Unit, arguments: Map<String, Value>) -> Done {
     let mut facts = Map::new();
     let mut warnings = Vec::new();
-    let mut is_cacheable = false;
+    let is_cacheable =
+        text(&arguments, "cacheable").is_some_and(|text| yes_or_no(&text) == Some(true));
     for (name, value) in arguments {
         if name == "cacheable" {
-            is_cacheable = matches!(value.to_string().trim_matches('"'), "true" | "yes" | "True");
             continue;
         }
         let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_')

@@ -156,32 +156,22 @@ impl PlayRun {
                 needed: self.run.needed.clone(),
             })
         };
-        Task {
-            name: Some(Lazy::Data("Gathering Facts".into())),
-            span: play.span.clone(),
-            dir: play.dir.clone(),
-            action: "gather_facts".to_owned(),
-            action_span: play.hosts_span.clone(),
-            kind: Kind::Native(module),
-            args: Arguments {
-                named: play.gather_options.clone(),
-                ..Arguments::default()
-            },
+        let args = Arguments {
+            named: play.gather_options.clone(),
+            ..Arguments::default()
+        };
+        let task = Task::of_engine(
+            Lazy::Data("Gathering Facts".into()),
+            "gather_facts",
+            Kind::Native(module),
+            args,
             keywords,
-            around: None,
-            vars: None,
-            looping: None,
-            register: None,
-            changed_when: None,
-            failed_when: None,
-            until: None,
-            retries: None,
-            delay: None,
-            async_: None,
-            poll: None,
-            listen: Vec::new(),
-            is_handler: false,
-            role: None,
+            &play.span,
+        );
+        Task {
+            dir: play.dir.clone(),
+            action_span: play.hosts_span.clone(),
+            ..task
         }
     }
 }

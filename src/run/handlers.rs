@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::Ended;
 use super::play::PlayRun;
-use super::walk::{Here, Walked};
+use super::walk::{Here, Walked, keep_well};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::event::EventKind;
 use crate::playbook::Task;
@@ -200,7 +200,7 @@ impl PlayRun {
                 ..Here::default()
             };
             let after = self.task(handler, chosen.clone(), &here).await;
-            alive.retain(|host| !chosen.contains(host) || after.ok.contains(host));
+            keep_well(&mut alive, &chosen, &after.ok);
             failed.extend(after.failed);
         }
         Walked {

@@ -1,6 +1,7 @@
 //! `include_tasks`, `include_role`. In: the hosts that asked for a file or a role with the same parameters. Out: its tasks, run on them below the
 //! include's keywords.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use super::attempt::Unit;
 use super::play::PlayRun;
 use super::result::Done;
 use super::unit::Ended;
-use super::walk::{Here, Walked};
+use super::walk::{Here, Walked, keep_well};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::event::{EventKind, Status, TaskRef};
 use crate::playbook::{Item, Keywords, RoleWish, Task, lower_included, lower_role};
@@ -45,12 +46,9 @@ impl PlayRun {
         here: &Here,
         walked: &mut Walked,
     ) -> Option<Opened> {
-        let hosts: Vec<Arc<str>> = include
-            .hosts
-            .iter()
-            .filter(|host| walked.ok.contains(host))
-            .cloned()
-            .collect();
+        let well: HashSet<&Arc<str>> = walked.ok.iter().collect();
+        let hosts = include.hosts.iter().filter(|host| well.contains(host));
+        let hosts: Vec<Arc<str>> = hosts.cloned().collect();
         if hosts.is_empty() {
             return None;
         }
@@ -98,7 +96,7 @@ impl PlayRun {
                     };
                     self.finish(&unit, &ended, here, false);
                 }
-                walked.ok.retain(|host| !hosts.contains(host));
+                keep_well(&mut walked.ok, &hosts, &[]);
                 if !here.rescuable {
                     self.mark_failed(&hosts);
                 }
@@ -134,7 +132,8 @@ impl PlayRun {
             items,
             mut hosts,
         } = opened;
-        hosts.retain(|host| walked.ok.contains(host));
+        let well: HashSet<&Arc<str>> = walked.ok.iter().collect();
+        hosts.retain(|host| well.contains(host));
         if hosts.is_empty() || self.is_over() {
             return;
         }
@@ -149,9 +148,7 @@ impl PlayRun {
             search_path,
         };
         let after = self.items(&items, hosts.clone(), inner).await;
-        walked
-            .ok
-            .retain(|host| !hosts.contains(host) || after.ok.contains(host));
+        keep_well(&mut walked.ok, &hosts, &after.ok);
         walked.failed.extend(after.failed);
         walked.left.extend(after.left);
     }

@@ -257,6 +257,7 @@ async fn one(
         };
         // What playbooks read is in the inventory's order, whatever `order` says.
         let known = |wanted: &[Arc<str>]| {
+            let wanted: HashSet<&Arc<str>> = wanted.iter().collect();
             let all = context.all_hosts.iter();
             all.filter(|host| wanted.contains(host) && !run.is_lost(host))
                 .cloned()

@@ -12,6 +12,7 @@ use crate::event::{EventKind, TaskResult};
 use crate::playbook::Loop;
 use crate::template::{
     Condition, Lazy, Scope, Templar, TemplateErrorKind, TemplateText, Value as TemplateValue,
+    python_type,
 };
 use crate::vars::Vars;
 
@@ -76,14 +77,10 @@ impl Unit {
         };
         match looping.lookup.as_deref() {
             None => list(&value).ok_or_else(|| {
-                let kind = match value.kind() {
-                    _ if Templar::is_omit(&value) => "omit",
-                    minijinja::value::ValueKind::Map => "dict",
-                    minijinja::value::ValueKind::String => "str",
-                    minijinja::value::ValueKind::Number => "int",
-                    minijinja::value::ValueKind::Bool => "bool",
-                    minijinja::value::ValueKind::None => "NoneType",
-                    _ => "object",
+                let kind = if Templar::is_omit(&value) {
+                    "omit"
+                } else {
+                    python_type(&value)
                 };
                 Problem::Text(format!(
                     "The `loop` value must resolve to a 'list', not '{kind}'."

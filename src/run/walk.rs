@@ -1,7 +1,7 @@
 //! In: a list of tasks and blocks, and hosts. Out: which hosts came through, which failed. All hosts finish a task
 //! before any starts on the next (the `linear` strategy).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,6 +39,13 @@ pub(super) struct Walked {
     pub(super) failed: Vec<Arc<str>>,
     /// Done with the role around, but not with what follows it.
     pub(super) left: Vec<Arc<str>>,
+}
+
+/// Of some hosts that did something, only those stay that came out of it well.
+pub(super) fn keep_well(hosts: &mut Vec<Arc<str>>, of: &[Arc<str>], well: &[Arc<str>]) {
+    let of: HashSet<&Arc<str>> = of.iter().collect();
+    let well: HashSet<&Arc<str>> = well.iter().collect();
+    hosts.retain(|host| !of.contains(host) || well.contains(host));
 }
 
 /// How one host's end concerns the others.
@@ -257,13 +264,15 @@ impl PlayRun {
                 format!("{} : {role}", task.action)
             }
             None => task.action.clone(),
-            Some(Lazy::Template(_)) if task.is_handler && self.handler_name(task).is_some() => {
-                self.handler_name(task).unwrap_or_default()
+            Some(lazy) => {
+                let of_handler = task.is_handler.then(|| self.handler_name(task)).flatten();
+                of_handler.unwrap_or_else(|| {
+                    templar.evaluate(lazy, &scope.share()).map_or_else(
+                        |_| task.plain_name().unwrap_or_default(),
+                        |value| value.to_string(),
+                    )
+                })
             }
-            Some(lazy) => templar.evaluate(lazy, &scope.share()).map_or_else(
-                |_| task.plain_name().unwrap_or_default(),
-                |value| value.to_string(),
-            ),
         };
         let is_include =
             task.name.is_none() && matches!(task.kind, Kind::Builtin(Builtin::IncludeRole));
@@ -525,12 +534,11 @@ impl PlayRun {
         if refresh {
             self.refresh_inventory();
         }
-        flush.retain(|host| walked.ok.contains(host));
+        let well: HashSet<&Arc<str>> = walked.ok.iter().collect();
+        flush.retain(|host| well.contains(host));
         if !flush.is_empty() {
             let after = Box::pin(self.flush_handlers(flush.clone(), here.rescuable)).await;
-            walked
-                .ok
-                .retain(|host| !flush.contains(host) || after.ok.contains(host));
+            keep_well(&mut walked.ok, &flush, &after.ok);
             walked.failed.extend(after.failed);
         }
         // All files are opened before the tasks of the first run.

@@ -23,8 +23,14 @@ pub const TEMPLATE_NAMES: &[&str] = &[
     "template_uid",
 ];
 
-/// `name` is what the task or the lookup says, `path` the file that was found.
-pub fn about(name: &str, path: &Path, dest: Option<&str>) -> IndexMap<Arc<str>, Value> {
+/// `name` is what the task or the lookup says, `path` the file that was found. `ansible_managed` is left out where it is
+/// set already.
+pub fn about(
+    name: &str,
+    path: &Path,
+    dest: Option<&str>,
+    is_managed_set: bool,
+) -> IndexMap<Arc<str>, Value> {
     let meta = std::fs::metadata(path).ok();
     let owner = meta.as_ref().map(|meta| {
         let user = User::from_uid(Uid::from_raw(meta.uid())).ok().flatten();
@@ -43,6 +49,10 @@ pub fn about(name: &str, path: &Path, dest: Option<&str>) -> IndexMap<Arc<str>, 
         clock::local(SystemTime::now()),
         owner.unwrap_or_default(),
     ];
-    let names = TEMPLATE_NAMES.iter().map(|name| Arc::from(*name));
-    names.zip(values).collect()
+    TEMPLATE_NAMES
+        .iter()
+        .zip(values)
+        .filter(|(name, _)| !(is_managed_set && **name == "ansible_managed"))
+        .map(|(name, value)| (Arc::from(*name), value))
+        .collect()
 }

@@ -118,7 +118,7 @@ fn step(value: &Value, key: &Value) -> Result<Value, Error> {
     let found = value.get_item(key)?;
     // Python's negative indexes, and attributes that are methods elsewhere, are the engine's own business.
     if found.is_undefined() {
-        let kind = super::templar::python_type(value);
+        let kind = super::explain::python_type(value);
         let name = match key.as_str() {
             Some(name) => format!("'{name}'"),
             None => key.to_string(),

@@ -9,11 +9,12 @@ use minijinja::{ErrorKind, Value};
 
 use super::dialect::environment;
 use super::errors::{TemplateError, TemplateErrorKind};
+use super::explain::environment_has;
 use super::facts::FactNames;
 use super::lazy::{Condition, Lazy, TemplateText};
 use super::rewrite::{Chain, Plugin, PluginKind, rewrite};
 use super::split::split;
-use super::templar::{Whole, environment_has, syntax, unclosed};
+use super::templar::{Whole, syntax, unclosed};
 use crate::foreign::Sort;
 use crate::source::Span;
 

@@ -77,7 +77,7 @@ impl LookupCall<'_> {
         let lazy = self.place.scope.lookup(name)?;
         let value = self.place.value(&lazy);
         Some(value.and_then(|value| {
-            settle(&value).map_err(|problem| super::templar::plain(&problem, &self.place.scope))
+            settle(&value).map_err(|problem| super::explain::plain(&problem, &self.place.scope))
         }))
     }
 

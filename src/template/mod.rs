@@ -11,7 +11,7 @@
 //! clock     `now`, `to_datetime`
 //! methods   of text, lists and mappings
 //! lookup    lookups, answered from outside            file      how a template file is written, and its includes
-//! about     what a template file knows of itself
+//! about     what a template file knows of itself           explain   errors of the engine in words of the user's text
 //! lint      what is wrong whatever the variables are, and which names are used; facts: those of the host
 //! ```
 
@@ -20,6 +20,7 @@ mod clock;
 mod dialect;
 mod errors;
 mod expand;
+mod explain;
 mod facts;
 mod file;
 mod filters;
@@ -41,6 +42,7 @@ mod tests;
 pub use about::{TEMPLATE_NAMES, about};
 pub use errors::{TemplateError, TemplateErrorKind};
 pub use expand::absent;
+pub use explain::python_type;
 pub use facts::FactNames;
 pub use file::Form;
 pub use filters::{PasswordHash, bytes_of, expand_path, salt};

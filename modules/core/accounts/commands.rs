@@ -77,10 +77,8 @@ pub(super) async fn run(
             stdout: stdout.clone(),
             stderr,
         }),
-        90 => Err(
-            ModuleError::new(ErrorKind::MissingProgram, format!("{place} has no `{end}`"))
-                .hint("shadow-utils must be installed there, or libuser for `local: true`"),
-        ),
+        90 => Err(ModuleError::lacks(&place, end)
+            .hint("shadow-utils must be installed there, or libuser for `local: true`")),
         92 => Err(ModuleError::new(
             ErrorKind::Conflict,
             format!("`{name}` changed since it was looked at; it was left as it is"),

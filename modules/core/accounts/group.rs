@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::commands::{self, Seen};
 use super::database::{self, Group as Entry};
-use super::{State, check_name, field, word};
+use super::{State, check_name, word};
 use crate::contract::{Change, FieldChange, Module, Outcome, Supports, Touches};
 use crate::error::{ErrorKind, ModuleError};
 use crate::platform::Platform;
@@ -104,7 +104,7 @@ impl Args {
                 if self.force {
                     command.push(word("-f"));
                 }
-                fields.push(field("state", "present", "absent"));
+                fields.push(FieldChange::new("state", "present", "absent"));
             }
             (State::Present, None) => {
                 command.push(tool("groupadd"));
@@ -119,13 +119,13 @@ impl Args {
                         command.extend([word("-K"), format!("{name}={value}")]);
                     }
                 }
-                fields.push(field("state", "absent", "present"));
+                fields.push(FieldChange::new("state", "absent", "present"));
             }
             (State::Present, Some(group)) => {
                 if let Some(gid) = self.gid.filter(|gid| *gid != group.gid) {
                     command.push(tool("groupmod"));
                     numbered(&mut command, gid);
-                    fields.push(field("gid", group.gid, gid));
+                    fields.push(FieldChange::new("gid", group.gid, gid));
                 }
             }
         }

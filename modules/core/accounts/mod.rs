@@ -15,8 +15,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::contract::FieldChange;
-
 /// Whether an account should be there.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -28,14 +26,6 @@ pub enum State {
 
 fn word(text: &str) -> String {
     text.to_owned()
-}
-
-fn field(name: &str, before: impl Into<Value>, after: impl Into<Value>) -> FieldChange {
-    FieldChange {
-        field: name.to_owned(),
-        before: before.into(),
-        after: after.into(),
-    }
 }
 
 /// What the tools said, where they said something.

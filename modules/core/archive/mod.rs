@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::host::{self, Algorithm, Kind, Look, Looks, Rights, Step, UnsupportedRights};
+use super::host::{self, Algorithm, Kind, Look, Looks, Step};
 use super::http::{self, Landing};
 use crate::contract::{Change, FieldChange, Module, Outcome, Supports, Touches};
 use crate::error::{ErrorKind, ModuleError};
@@ -183,27 +183,9 @@ fn common(paths: &[String]) -> String {
     format!("{}/", joined.trim_end_matches('/'))
 }
 
+host::rights_arguments!(Args);
+
 impl Args {
-    fn unsupported(&self) -> UnsupportedRights<'_> {
-        UnsupportedRights {
-            selinux: [
-                ("seuser", &self.seuser),
-                ("serole", &self.serole),
-                ("setype", &self.setype),
-                ("selevel", &self.selevel),
-            ],
-            attributes: &self.attributes,
-        }
-    }
-
-    fn rights(&self) -> Rights {
-        Rights {
-            owner: self.owner.clone(),
-            group: self.group.clone(),
-            mode: self.mode.clone(),
-        }
-    }
-
     /// Names that a pattern leaves out: of the whole path in the archive, or of its last part.
     fn patterns(&self) -> Result<Vec<globset::GlobMatcher>, ModuleError> {
         self.exclusion_patterns

@@ -3,7 +3,7 @@
 
 use super::{Format, Found};
 use crate::core::host;
-use crate::error::{ErrorKind, ModuleError};
+use crate::error::ModuleError;
 use crate::platform::Platform;
 
 /// A new archive.
@@ -85,11 +85,7 @@ pub(super) async fn pack(
     match output.rc {
         0 => {}
         90 => {
-            return Err(ModuleError::new(
-                ErrorKind::MissingProgram,
-                format!("{place} has no `{text}`"),
-            )
-            .hint(format!(
+            return Err(ModuleError::lacks(&place, &text).hint(format!(
                 "install `{text}` there, or choose another `format`"
             )));
         }

@@ -291,11 +291,8 @@ fn failed(
 ) -> Result<ModuleError, ModuleError> {
     let place = platform.shell()?.place();
     Ok(match rc {
-        90 => ModuleError::new(
-            ErrorKind::MissingProgram,
-            format!("{place} has no `crontab`"),
-        )
-        .hint("install cron there, write a `cron_file`, or use a timer of systemd"),
+        90 => ModuleError::lacks(&place, "crontab")
+            .hint("install cron there, write a `cron_file`, or use a timer of systemd"),
         92 => ModuleError::new(
             ErrorKind::Conflict,
             "the crontab has changed since it was looked at; it was left as it is",
@@ -394,24 +391,7 @@ async fn of_file(
             ..Rights::default()
         };
     }
-    Ok(match text::inspect(text, platform).await? {
-        Change::None(outcome) => Change::None(outcome),
-        Change::Unknown { message, work } => Change::Unknown {
-            message,
-            work: Work::File(work),
-        },
-        Change::Some {
-            fields,
-            diff,
-            preview,
-            work,
-        } => Change::Some {
-            fields,
-            diff,
-            preview,
-            work: Work::File(work),
-        },
-    })
+    Ok(text::inspect(text, platform).await?.map(Work::File))
 }
 
 /// A file without entries is removed.

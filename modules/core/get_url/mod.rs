@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use self::digest::Digest;
-use super::host::{self, Algorithm, Kind, Look, Rights, UnsupportedRights};
+use super::host::{self, Algorithm, Kind, Look};
 use super::http::{self, Answer, Landing, Options, Place, Redirects, Request, Sink, Wanted};
 use super::place;
 use crate::contract::{Change, FieldChange, Module, Outcome, Supports, Touches};
@@ -157,27 +157,9 @@ enum End {
     Got(Box<Got>),
 }
 
+host::rights_arguments!(Args);
+
 impl Args {
-    fn rights(&self) -> Rights {
-        Rights {
-            owner: self.owner.clone(),
-            group: self.group.clone(),
-            mode: self.mode.clone(),
-        }
-    }
-
-    fn unsupported(&self) -> UnsupportedRights<'_> {
-        UnsupportedRights {
-            selinux: [
-                ("seuser", &self.seuser),
-                ("serole", &self.serole),
-                ("setype", &self.setype),
-                ("selevel", &self.selevel),
-            ],
-            attributes: &self.attributes,
-        }
-    }
-
     fn request(&self, url: &str, argument: &str) -> Result<Request, ModuleError> {
         if self.use_gssapi {
             return Err(ModuleError::argument(

@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::host;
-use crate::contract::FieldChange;
 use crate::error::{ErrorKind, ModuleError};
 use crate::platform::{CommandOutput, Platform};
 
@@ -131,14 +130,6 @@ fn names(given: &[String]) -> Result<Vec<String>, ModuleError> {
         }
     }
     Ok(all)
-}
-
-fn field(name: &str, before: impl Into<Value>, after: impl Into<Value>) -> FieldChange {
-    FieldChange {
-        field: name.to_owned(),
-        before: before.into(),
-        after: after.into(),
-    }
 }
 
 /// What a list of names is shown as.

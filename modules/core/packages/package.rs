@@ -63,27 +63,6 @@ pub enum Work {
 const FIND: &str = r"PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH
 for p in dnf dnf5 microdnf yum apt-get rpm-ostree; do if command -v $p >/dev/null 2>&1; then printf %s $p; exit 0; fi; done";
 
-fn map<W, V>(change: Change<W>, wrap: impl Fn(W) -> V) -> Change<V> {
-    match change {
-        Change::None(outcome) => Change::None(outcome),
-        Change::Some {
-            fields,
-            diff,
-            preview,
-            work,
-        } => Change::Some {
-            fields,
-            diff,
-            preview,
-            work: wrap(work),
-        },
-        Change::Unknown { message, work } => Change::Unknown {
-            message,
-            work: wrap(work),
-        },
-    }
-}
-
 #[async_trait]
 impl Module for Package {
     type Args = Args;
@@ -118,10 +97,10 @@ impl Module for Package {
         };
         if is_apt {
             let change = apt::inspect(&args.apt(), platform).await?;
-            return Ok(map(change, Work::Apt));
+            return Ok(change.map(Work::Apt));
         }
         let change = dnf::inspect(&args.dnf(), platform).await?;
-        Ok(map(change, Work::Dnf))
+        Ok(change.map(Work::Dnf))
     }
 
     async fn apply(

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::host::{self, Algorithm, Rights, Step, UnsupportedRights};
+use super::host::{self, Algorithm, Rights, Step};
 use super::http::{self, Options, Place, Redirects, Request, Sink, Wanted};
 use crate::contract::{
     Change, FieldChange, FileArgument, Module, Outcome, Part, Render, Supports, Touches,
@@ -156,29 +156,11 @@ const STAGE: &str = r#"umask 077; t=$(mktemp) || exit 1; if cat > "$t"; then pri
 
 const START: &str = r#"[ -e "$1" ] || exit 44; [ -r "$1" ] || exit 46; [ -d "$1" ] && exit 45; od -A n -t x1 -N 6 < "$1""#;
 
+host::rights_arguments!(Args);
+
 impl Args {
     fn is_on_host(&self) -> bool {
         self.copy.map_or(self.remote_src, |copy| !copy)
-    }
-
-    fn rights(&self) -> Rights {
-        Rights {
-            owner: self.owner.clone(),
-            group: self.group.clone(),
-            mode: self.mode.clone(),
-        }
-    }
-
-    fn unsupported(&self) -> UnsupportedRights<'_> {
-        UnsupportedRights {
-            selinux: [
-                ("seuser", &self.seuser),
-                ("serole", &self.serole),
-                ("setype", &self.setype),
-                ("selevel", &self.selevel),
-            ],
-            attributes: &self.attributes,
-        }
     }
 
     fn check(&self) -> Result<(), ModuleError> {

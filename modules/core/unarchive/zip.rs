@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Args, Compared, Difference, Staged, Unpack, check_name};
 use crate::core::host::{self, Algorithm, Expected, Kind, Origin, Step, Write};
 use crate::core::http;
-use crate::error::{ErrorKind, ModuleError};
+use crate::error::ModuleError;
 use crate::platform::Platform;
 
 /// Words: the archive, then those for `unzip`. It lists all names, each on a line (busybox has no other list than a
@@ -56,11 +56,7 @@ async fn unpack(
     match output.rc {
         0 => {}
         90 => {
-            return Err(ModuleError::new(
-                ErrorKind::MissingProgram,
-                format!("{place} has no `unzip`"),
-            )
-            .hint("install `unzip` there"));
+            return Err(ModuleError::lacks(&place, "unzip").hint("install `unzip` there"));
         }
         rc => {
             return Err(

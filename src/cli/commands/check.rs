@@ -46,11 +46,11 @@ fn look(args: &CheckArgs) -> Result<Diagnostics, Diagnostics> {
     let sources = project::sources(&args.inventory, &settings);
     let mut world = None;
     if !sources.is_empty() {
-        let (inventory, extra, _) = project::inventory(&sources, &args.inventory, &reader)?;
+        let (inventory, _) = project::inventory(&sources, &args.inventory, &reader)?;
         world = Some(World::new(
             inventory,
             project::templar(reader, &settings),
-            extra,
+            catalogue.extra.clone(),
             Settings::default(),
         ));
     }

@@ -10,7 +10,7 @@ use crate::cli::args::InventoryArgs;
 use crate::cli::{exit, printer};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::template::Scope;
-use crate::vars::{PlayContext, Settings, TaskScope, World, is_reserved};
+use crate::vars::{PlayContext, Settings, TaskScope, World, is_reserved, parse_extra};
 
 pub(in crate::cli) fn run(args: &InventoryArgs) -> u8 {
     match show(args) {
@@ -26,7 +26,8 @@ fn show(args: &InventoryArgs) -> Result<String, Diagnostics> {
     let settings = project::settings()?;
     let reader = project::reader(&args.vault, &settings)?;
     let sources = project::sources(&args.inventory, &settings);
-    let (inventory, extra, limit) = project::inventory(&sources, &args.inventory, &reader)?;
+    let extra = parse_extra(&args.inventory.extra_vars, &reader)?;
+    let (inventory, limit) = project::inventory(&sources, &args.inventory, &reader)?;
     let world = Arc::new(World::new(
         inventory,
         project::templar(reader, &settings),

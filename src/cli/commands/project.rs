@@ -14,7 +14,7 @@ use crate::plan::{self, Known};
 use crate::playbook::{Catalogue, Defaults, Keywords, Playbook, lower};
 use crate::source::{self, Reader};
 use crate::template::{FactNames, Lazy, Lint, Templar};
-use crate::vars::{Vars, World, parse_extra};
+use crate::vars::{World, parse_extra};
 
 /// Draws problems (the printer drops colours that the reader cannot show); returns the exit code that they ask for.
 pub(in crate::cli) fn show(problems: &Diagnostics) -> u8 {
@@ -185,17 +185,16 @@ fn stages(playbooks: &[Playbook], problems: &mut Diagnostics) {
     }
 }
 
-/// The inventory of `-i`, and the variables of `-e`.
+/// The inventory, and the pattern that limits its hosts.
 pub(in crate::cli) fn inventory(
     sources: &[String],
     options: &InventoryOptions,
     reader: &Reader,
-) -> Result<(Inventory, Vars, Option<String>), Diagnostics> {
+) -> Result<(Inventory, Option<String>), Diagnostics> {
     let loaded = load(sources, reader);
     if loaded.problems.has_errors() {
         return Err(loaded.problems);
     }
-    let extra = parse_extra(&options.extra_vars, reader)?;
     let limit = match options.limit.as_deref() {
         Some(text) => match text.strip_prefix('@') {
             Some(path) => {
@@ -231,7 +230,7 @@ pub(in crate::cli) fn inventory(
             .into());
         }
     }
-    Ok((loaded.inventory, extra, limit))
+    Ok((loaded.inventory, limit))
 }
 
 /// Mistakes that can be seen before the first host is touched, and the facts that the run can read.

@@ -28,11 +28,7 @@ pub(in crate::cli) fn run(args: &RunArgs) -> u8 {
 }
 
 fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
-    let mut configured = project::settings()?;
-    if args.force_handlers {
-        // Where a play says otherwise, the play is right.
-        configured.force_handlers.value = true;
-    }
+    let configured = with_options(project::settings()?, args);
     let reader = project::reader(&args.vault, &configured)?;
     let reach = reach::of(&args.reach, &configured)?;
     let (playbooks, catalogue, warnings) = project::playbooks(
@@ -67,7 +63,7 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
     } else {
         None
     };
-    let (inventory, extra, limit) = project::inventory(&sources, &args.inventory, &reader)?;
+    let (inventory, limit) = project::inventory(&sources, &args.inventory, &reader)?;
     let settings = Settings {
         limit: limit.clone(),
         reach,
@@ -79,7 +75,7 @@ fn prepare(args: &RunArgs) -> Result<u8, Diagnostics> {
     let mut world = World::new(
         inventory,
         project::templar(reader, &configured),
-        extra,
+        catalogue.extra.clone(),
         settings,
     );
     if let Some(cache) = cache(&configured) {
@@ -137,20 +133,27 @@ fn is_list(args: &RunArgs) -> bool {
     args.list_tasks || args.list_hosts || args.list_tags || args.syntax_check
 }
 
+/// The settings with the options that say the same: from here on nobody asks for both.
+fn with_options(mut settings: Configured, args: &RunArgs) -> Configured {
+    // Where a play says otherwise, the play is right.
+    settings.force_handlers.value |= args.force_handlers;
+    settings.diff_always.value |= args.diff;
+    settings.verbosity.value = settings.verbosity.saturating_add(args.verbose);
+    settings.forks.value = args.forks.unwrap_or(settings.forks.value);
+    settings.tags_run.value.extend_from_slice(&args.tags);
+    settings.tags_skip.value.extend_from_slice(&args.skip_tags);
+    settings
+}
+
 /// What playbooks can read of the command line and the settings.
 fn settings(args: &RunArgs, configured: &Configured) -> Settings {
-    let with = |settings: &[String], options: &[String]| {
-        let mut all = settings.to_vec();
-        all.extend_from_slice(options);
-        all
-    };
     Settings {
         check: args.check,
-        diff: args.diff || configured.diff_always.value,
-        verbosity: args.verbose.saturating_add(configured.verbosity.value),
-        forks: usize::try_from(args.forks.unwrap_or(configured.forks.value)).unwrap_or(usize::MAX),
-        tags: with(&configured.tags_run, &args.tags),
-        skip_tags: with(&configured.tags_skip, &args.skip_tags),
+        diff: configured.diff_always.value,
+        verbosity: configured.verbosity.value,
+        forks: usize::try_from(configured.forks.value).unwrap_or(usize::MAX),
+        tags: configured.tags_run.value.clone(),
+        skip_tags: configured.tags_skip.value.clone(),
         start_at: args.start_at_task.clone(),
         step: args.step,
         gathering: configured.gathering.value,

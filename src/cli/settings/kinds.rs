@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use layerplay_modules::core::arguments::boolean;
 
 use crate::playbook::Strategy;
+use crate::template::expand_path;
 
 /// A value as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,36 +169,7 @@ impl Kind for Strategy {
 pub(in crate::cli) fn resolve(text: &str, dir: &Path) -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
     let text = text.trim().replace("{{CWD}}", &here.display().to_string());
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text.as_str();
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        let after = &rest[at + 1..];
-        let (name, end) = if let Some(braced) = after.strip_prefix('{') {
-            braced
-                .find('}')
-                .map_or(("", 0), |end| (&braced[..end], end + 2))
-        } else {
-            let end = after
-                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                .unwrap_or(after.len());
-            (&after[..end], end)
-        };
-        match std::env::var(name) {
-            Ok(value) if !name.is_empty() => out.push_str(&value),
-            _ => {
-                out.push('$');
-                out.push_str(&after[..end]);
-            }
-        }
-        rest = &after[end..];
-    }
-    out.push_str(rest);
-    let path = match (out.strip_prefix('~'), std::env::var_os("HOME")) {
-        (Some(""), Some(home)) => PathBuf::from(home),
-        (Some(below), Some(home)) if below.starts_with('/') => Path::new(&home).join(&below[1..]),
-        _ => PathBuf::from(out),
-    };
+    let path = PathBuf::from(expand_path(&text));
     if path.is_absolute() {
         path
     } else {

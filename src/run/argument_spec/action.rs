@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::types::type_name;
 use crate::run::attempt::Unit;
 use crate::run::result::{Done, map, to_json};
+use layerplay_modules::core::arguments::python_type;
 
 /// The mapping that an argument holds.
 fn mapping(arguments: &Map<String, Value>, name: &str) -> Result<Map<String, Value>, Done> {
@@ -14,7 +14,7 @@ fn mapping(arguments: &Map<String, Value>, name: &str) -> Result<Map<String, Val
         Some(Value::Object(map)) => Ok(map.clone()),
         Some(other) => Err(Done::failed(format!(
             "Incorrect type for {name}, expected dict and got <class '{}'>",
-            type_name(other)
+            python_type(other)
         ))),
     }
 }
@@ -76,7 +76,7 @@ fn malformed(spec: &Map<String, Value>, place: &str) -> Option<String> {
         let Some(entry) = entry.as_object() else {
             return Some(format!(
                 "`{place}` is a mapping with `type`, `required` and so on, not {}",
-                type_name(entry)
+                python_type(entry)
             ));
         };
         match entry.get("options") {
@@ -84,7 +84,7 @@ fn malformed(spec: &Map<String, Value>, place: &str) -> Option<String> {
             Some(Value::Object(inner)) => malformed(inner, &format!("{place}.options")),
             Some(other) => Some(format!(
                 "`{place}.options` is a mapping of options, not {}",
-                type_name(other)
+                python_type(other)
             )),
         }
     })

@@ -10,7 +10,8 @@ mod types;
 use indexmap::{IndexMap, IndexSet};
 use serde_json::{Map, Value};
 
-use types::{convert, dict, equal, names, text, type_name};
+use layerplay_modules::core::arguments::python_type;
+use types::{convert, dict, equal, names, text};
 
 /// What was found out about some arguments.
 #[derive(Debug, Default)]
@@ -251,7 +252,8 @@ impl Check {
             let converted = match convert(&wanted, value) {
                 Ok(converted) => converted,
                 Err(problem) => {
-                    let mut message = format!("argument '{name}' is of type {}", type_name(value));
+                    let mut message =
+                        format!("argument '{name}' is of type {}", python_type(value));
                     if !self.context.is_empty() {
                         let inside = self.context.join(" -> ");
                         message.push_str(&format!(" found in '{inside}'."));
@@ -291,7 +293,7 @@ impl Check {
                     }
                     self.fail(format!(
                         "{message} is of type {} and we were unable to convert to {element}: {problem}",
-                        type_name(item)
+                        python_type(item)
                     ));
                 }
             }
@@ -433,7 +435,7 @@ fn secrets(spec: &Spec, given: &Map<String, Value>, found: &mut Vec<String>) -> 
                 return Err(format!(
                     "Value '{}' in the sub parameter field '{name}' must be a {kind}, not '{}'",
                     text(&part),
-                    type_name(&part)
+                    python_type(&part)
                 ));
             };
             secrets(inner, &part, found)?;

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 
 use crate::inventory::literal;
 use crate::run::result::{from_json, to_json};
+use layerplay_modules::core::arguments::python_type;
+
 use crate::template::{bytes_of, expand_path};
 
 const TRUE: &[&str] = &["y", "yes", "on", "1", "true", "t"];
@@ -36,19 +38,6 @@ fn repr(value: &Value) -> String {
             list[1..list.len() - 1].to_owned()
         }
         other => text(other),
-    }
-}
-
-/// Python's name of a value's type.
-pub(super) fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "NoneType",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float",
-        Value::Number(_) => "int",
-        Value::String(_) => "str",
-        Value::Array(_) => "list",
-        Value::Object(_) => "dict",
     }
 }
 
@@ -125,7 +114,7 @@ pub(super) fn only_meant(choices: &[Value], meaning: bool) -> Option<Value> {
 
 /// The value in a type.
 pub(super) fn convert(kind: &str, value: &Value) -> Result<Value, String> {
-    let class = || format!("<class '{}'>", type_name(value));
+    let class = || format!("<class '{}'>", python_type(value));
     match kind {
         "raw" => Ok(value.clone()),
         "str" => Ok(Value::String(plain(value))),

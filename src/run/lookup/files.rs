@@ -43,10 +43,9 @@ pub(in crate::run) fn find_in(
 
 /// `~/x` is in the home of the user who runs layerplay.
 fn at_home(name: &str) -> String {
-    match (name.strip_prefix("~/"), std::env::var("HOME")) {
-        (Some(rest), Ok(home)) => format!("{home}/{rest}"),
-        _ => name.to_owned(),
-    }
+    layerplay_modules::platform::at_home(name)
+        .display()
+        .to_string()
 }
 
 pub(super) fn locate(call: &LookupCall, folder: &str, name: &str) -> Result<PathBuf, LookupError> {
@@ -275,10 +274,8 @@ pub(super) fn template(call: &LookupCall) -> Found {
         .map(|name| {
             let path = locate(call, "templates", name)?;
             let form = form_for(form.clone(), &path, &call.search_path());
-            let mut own = about(name, &path, None);
-            if call.variable("ansible_managed").is_some() {
-                own.shift_remove("ansible_managed");
-            }
+            let is_set = call.variable("ansible_managed").is_some();
+            let mut own = about(name, &path, None, is_set);
             own.extend(given.clone());
             let file = call
                 .reader()

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use layerplay_modules::core::arguments::boolean;
 use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Environment, Error};
 
@@ -121,14 +122,8 @@ fn contains_all(whole: &Value, part: &Value) -> Result<bool, Error> {
 fn truth(value: &Value, kwargs: &Kwargs) -> Result<bool, Error> {
     let convert = kwargs.get::<Option<bool>>("convert_bool")?.unwrap_or(false);
     kwargs.assert_all_used()?;
-    if convert && let Some(text) = value.as_str() {
-        match text.trim().to_lowercase().as_str() {
-            "yes" | "on" | "1" | "true" | "t" | "y" | "1.0" => return Ok(true),
-            "no" | "off" | "0" | "false" | "f" | "n" | "0.0" => return Ok(false),
-            _ => {}
-        }
-    }
-    Ok(value.is_true())
+    let said = value.as_str().filter(|_| convert).and_then(boolean);
+    Ok(said.unwrap_or_else(|| value.is_true()))
 }
 
 #[expect(

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::super::super::host;
 use super::super::database::Account;
 use super::Args;
-use crate::error::{ErrorKind, ModuleError};
+use crate::error::ModuleError;
 use crate::platform::Platform;
 
 /// Words: file, uid, gid, type, bits or nothing, comment or nothing, `new` to write over what is there. Standard input has
@@ -58,11 +58,8 @@ pub(super) async fn make(
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     match output.rc {
         0 => Ok(()),
-        90 => Err(ModuleError::new(
-            ErrorKind::MissingProgram,
-            format!("{} has no `ssh-keygen`", platform.shell()?.place()),
-        )
-        .hint("install the SSH client there")),
+        90 => Err(ModuleError::lacks(&platform.shell()?.place(), "ssh-keygen")
+            .hint("install the SSH client there")),
         92 => Err(host::moved(&file)),
         rc => Err(
             ModuleError::failed(format!("the key `{file}` could not be made: {said}"))

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::super::host;
 use super::commands::{self, LINE, Seen};
 use super::database::{self, Account, Group, Shadow};
-use super::{State, check_name, field, tell, word};
+use super::{State, check_name, tell, word};
 use crate::contract::{Change, FieldChange, Module, Outcome, Supports, Touches};
 use crate::error::{ErrorKind, ModuleError};
 use crate::platform::Platform;

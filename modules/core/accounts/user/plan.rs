@@ -2,7 +2,7 @@
 
 use super::super::database::{Account, Group, Shadow};
 use super::{Args, ErrorKind, FieldChange, ModuleError, State, UpdatePassword};
-use super::{commands, field, home_command, word};
+use super::{commands, home_command, word};
 use crate::secret::MASK;
 
 const DAY: f64 = 86_400.0;
@@ -130,7 +130,8 @@ pub(super) fn plan(args: &Args, world: &World) -> Result<Plan, ModuleError> {
             }
             command.push(args.name.clone());
             plan.commands.push(command);
-            plan.fields.push(field("state", "present", "absent"));
+            plan.fields
+                .push(FieldChange::new("state", "present", "absent"));
             return Ok(plan);
         }
         (State::Present, None) => create(args, world, &mut plan)?,
@@ -140,13 +141,14 @@ pub(super) fn plan(args: &Args, world: &World) -> Result<Plan, ModuleError> {
     if args.create_home && (is_new || !world.has_home) {
         plan.commands.push(home_command(args));
         if !is_new {
-            plan.fields.push(field("home", "absent", "present"));
+            plan.fields
+                .push(FieldChange::new("home", "absent", "present"));
         }
     }
     age(args, world, &mut plan);
     if args.wants_key() && (is_new || args.force || !world.has_key) {
         plan.makes_key = true;
-        plan.fields.push(field(
+        plan.fields.push(FieldChange::new(
             "ssh_key",
             if world.has_key { "old" } else { "absent" },
             "new",
@@ -243,11 +245,12 @@ fn create(args: &Args, world: &World, plan: &mut Plan) -> Result<(), ModuleError
             );
         }
     }
-    plan.fields.push(field("state", "absent", "present"));
+    plan.fields
+        .push(FieldChange::new("state", "absent", "present"));
     if let Some(hash) = &args.password {
         plan.password(args, hash);
         plan.fields
-            .push(field("password", serde_json::Value::Null, MASK));
+            .push(FieldChange::new("password", serde_json::Value::Null, MASK));
     }
     Ok(())
 }
@@ -266,13 +269,14 @@ fn modify(
         if args.non_unique {
             command.push(word("-o"));
         }
-        plan.fields.push(field("uid", account.uid, uid));
+        plan.fields.push(FieldChange::new("uid", account.uid, uid));
     }
     if let Some(group) = &args.group {
         let gid = world.wanted("group", group)?.gid;
         if gid != account.gid {
             command.extend([word("-g"), gid.to_string()]);
-            plan.fields.push(field("group", account.gid, gid));
+            plan.fields
+                .push(FieldChange::new("group", account.gid, gid));
         }
     }
     if let Some(groups) = &args.groups {
@@ -288,7 +292,8 @@ fn modify(
             if name == "home" && args.move_home {
                 command.push(word("-m"));
             }
-            plan.fields.push(field(name, own.as_str(), value.as_str()));
+            plan.fields
+                .push(FieldChange::new(name, own.as_str(), value.as_str()));
         }
     }
     let shadow = world.shadow.clone().unwrap_or_default();
@@ -304,13 +309,14 @@ fn modify(
             } else {
                 command.extend([word("-e"), date(seconds)?]);
             }
-            plan.fields.push(field("expires", shadow.expires, wanted));
+            plan.fields
+                .push(FieldChange::new("expires", shadow.expires, wanted));
         }
     }
     let inactive = args.password_expire_account_disable;
     if let Some(days) = inactive.filter(|days| shadow.inactive.unwrap_or(-1) != *days) {
         command.extend([word("-f"), days.to_string()]);
-        plan.fields.push(field(
+        plan.fields.push(FieldChange::new(
             "password_expire_account_disable",
             shadow.inactive,
             days,
@@ -332,11 +338,12 @@ fn modify(
             plan.password(args, new);
             // Behind `usermod`, whose own command comes first.
             after.extend(plan.commands.pop());
-            plan.fields.push(field("password", MASK, MASK));
+            plan.fields.push(FieldChange::new("password", MASK, MASK));
         }
         (Some(lock), None) if lock != is_locked => {
             command.push(word(if lock { "-L" } else { "-U" }));
-            plan.fields.push(field("password_lock", is_locked, lock));
+            plan.fields
+                .push(FieldChange::new("password_lock", is_locked, lock));
         }
         _ => {}
     }
@@ -410,7 +417,7 @@ fn memberships(
         then.sort_unstable();
     }
     plan.fields
-        .push(field("groups", own.join(","), then.join(",")));
+        .push(FieldChange::new("groups", own.join(","), then.join(",")));
     Ok(())
 }
 
@@ -440,7 +447,7 @@ fn age(args: &Args, world: &World, plan: &mut Plan) {
     ] {
         if let Some(days) = wanted.filter(|days| own.unwrap_or(-1) != *days) {
             command.extend([word(flag), days.to_string()]);
-            plan.fields.push(field(name, own, days));
+            plan.fields.push(FieldChange::new(name, own, days));
         }
     }
     if !command.is_empty() {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use super::super::host;
-use super::{Said, field, missing_manager, run, shown};
+use super::{Said, missing_manager, run, shown};
 use crate::contract::{Change, FieldChange, Module, Outcome, Supports, Touches};
 use crate::error::{ErrorKind, ModuleError};
 use crate::platform::Platform;
@@ -90,7 +90,7 @@ fn transaction(text: &str) -> Vec<FieldChange> {
             let after = rest
                 .iter()
                 .find(|word| *verb == "Inst" && word.starts_with('('));
-            Some(field(name, before.map(bare), after.map(bare)))
+            Some(FieldChange::new(name, before.map(bare), after.map(bare)))
         })
         .collect()
 }
@@ -145,7 +145,7 @@ async fn rehearse(
     let mut fields = transaction(&said.stdout);
     // Configuration that is left is purged without a line of its own.
     if command.first().is_some_and(|verb| verb == "purge") && fields.is_empty() {
-        fields.push(field(
+        fields.push(FieldChange::new(
             "purged",
             Value::Null,
             shown(command.get(1..).unwrap_or_default()),
@@ -210,7 +210,7 @@ pub(super) async fn inspect(args: &Args, platform: &Platform) -> Result<Change<W
     }
     // To have read repositories is a change only where nothing else was asked for, as in Ansible.
     if updates && args.only_updates() {
-        fields.push(field("cache_update_time", seen.read_at, "now"));
+        fields.push(FieldChange::new("cache_update_time", seen.read_at, "now"));
     }
     let said = told.as_ref();
     if work.command.is_empty() && !updates && work.cleans.is_empty() {

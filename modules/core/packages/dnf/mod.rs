@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::super::host;
-use super::{Said, field, image_based, missing_manager, run, shown};
-use crate::contract::{Change, Module, Outcome, Supports, Touches};
+use super::{Said, image_based, missing_manager, run, shown};
+use crate::contract::{Change, FieldChange, Module, Outcome, Supports, Touches};
 use crate::error::{ErrorKind, ModuleError};
 use crate::platform::Platform;
 use args::Backend;
@@ -211,7 +211,7 @@ pub(super) async fn inspect(args: &Args, platform: &Platform) -> Result<Change<W
         fields: commands
             .iter()
             .map(|command| {
-                field(
+                FieldChange::new(
                     command.first().map_or("", String::as_str),
                     Value::Null,
                     shown(command.get(1..).unwrap_or_default()),

@@ -73,8 +73,8 @@ pub(super) fn sink(
     }
     let is_yaml = settings.stdout_callback.ends_with("yaml");
     let shown = Shown {
-        verbosity: args.verbose.saturating_add(settings.verbosity.value),
-        diff: args.diff || settings.diff_always.value,
+        verbosity: settings.verbosity.value,
+        diff: settings.diff_always.value,
         diff_context: usize::try_from(settings.diff_context.value).unwrap_or(usize::MAX),
         skipped: settings.display_skipped_hosts.value,
         ok: settings.display_ok_hosts.value,
