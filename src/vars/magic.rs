@@ -211,14 +211,16 @@ fn version() -> Value {
     ])
 }
 
-/// Facts without the prefix that they have as variables.
+/// Facts without the prefix that they have as variables; `ansible_local` keeps it (ansible-core: `vars/clean.py`).
 fn facts(scope: &TaskScope) -> Value {
     Value::from_pairs(scope.host.facts().iter().filter_map(|(name, value)| {
         let Lazy::Data(value) = value else {
             return None;
         };
-        let name = name.strip_prefix("ansible_").unwrap_or(name);
-        Some((Value::from(name), value.clone()))
+        let short = name
+            .strip_prefix("ansible_")
+            .filter(|short| *short != "local");
+        Some((Value::from(short.unwrap_or(name)), value.clone()))
     }))
 }
 

@@ -7,7 +7,7 @@ fn facts_become_variables_and_gathering_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("site.fact"), "[web]\nport=80\n").unwrap();
     let play = format!(
-        "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - setup: {{fact_path: {}}}\n    - assert:\n        that:\n          - ansible_system == 'Linux'\n          - ansible_facts.memtotal_mb > 0\n          - ansible_facts.local.site.web.port == '80'\n          - ansible_processor_vcpus > 0\n    - setup: {{gather_subset: ['!all', '!min', network], filter: 'all_ipv*'}}\n      register: some\n    - assert:\n        that: some.ansible_facts | dict2items | map(attribute='key') | select('match', 'ansible_') | sort == ['ansible_all_ipv4_addresses', 'ansible_all_ipv6_addresses']\n",
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - setup: {{fact_path: {}}}\n    - assert:\n        that:\n          - ansible_system == 'Linux'\n          - ansible_facts.memtotal_mb > 0\n          - ansible_facts.ansible_local.site.web.port == '80'\n          - ansible_processor_vcpus > 0\n    - setup: {{gather_subset: ['!all', '!min', network], filter: 'all_ipv*'}}\n      register: some\n    - assert:\n        that: some.ansible_facts | dict2items | map(attribute='key') | select('match', 'ansible_') | sort == ['ansible_all_ipv4_addresses', 'ansible_all_ipv6_addresses']\n",
         dir.path().display()
     );
     let playbook = dir.path().join("play.yml");

@@ -70,7 +70,12 @@ for b in /sys/block/*; do [ -e "$b" ] || continue
 for q in removable size queue/rotational queue/scheduler queue/hw_sector_size queue/discard_granularity device/vendor device/model device/serial; do one "$b/$q"; printf '%s|' "$line"; done
 printf '%s|' "${b##*/}"; for h in "$b"/holders/*; do [ -e "$h" ] && printf '%s ' "${h##*/}"; done; echo
 for p in "$b/${b##*/}"*; do [ -e "$p/partition" ] || continue; one "$p/start"; x=$line; one "$p/size"; printf '+%s|%s|%s|%s\n' "${b##*/}" "${p##*/}" "$x" "$line"; done
-done; fi
+done
+s disk-links; for k in id label uuid; do [ -d /dev/disk/by-$k ] || continue
+ls -l /dev/disk/by-$k | while IFS= read -r line; do case $line in *' -> '*) u=${line%% -> *}; printf '%ss|%s|%s\n' "$k" "${line##*/}" "${u##* }";; esac; done; done
+for b in /sys/block/*/slaves/*; do [ -e "$b" ] || continue; x=${b%/slaves/*}; printf 'masters|%s|%s\n' "${b##*/}" "${x##*/}"; done
+s fc; for b in /sys/class/fc_host/*/port_name; do one "$b"; [ -n "$line" ] && printf '%s\n' "$line"; done
+if has vgs && [ "$(id -u)" = 0 ]; then for k in vgs lvs pvs; do s "lvm-$k"; limit $k --noheadings --nosuffix --units g --separator , 2>/dev/null; done; fi; fi
 if w network; then
 s links
 for i in /sys/class/net/*; do [ -d "$i" ] || continue; printf '%s|' "${i##*/}"

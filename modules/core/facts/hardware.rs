@@ -11,7 +11,16 @@ pub(super) fn facts(subset: Subset, sources: &Sources, facts: &mut Facts) {
         Subset::Processor => processor(sources, facts),
         Subset::Memory => memory(sources, facts),
         Subset::Mounts => put(facts, "mounts", mounts(sources)),
-        Subset::Devices => put(facts, "devices", devices(sources)),
+        Subset::Devices => {
+            let links = Links::of(sources);
+            put(facts, "devices", devices(sources, &links));
+            put(facts, "device_links", json!(links.0));
+            let ports = sources
+                .lines("fc")
+                .map(|name| name.trim_start_matches("0x"));
+            put(facts, "fibre_channel_wwn", ports.collect::<Vec<_>>());
+            put(facts, "lvm", lvm(sources));
+        }
         Subset::Dmi => dmi(sources, facts),
         _ => {
             let seconds = sources.first("uptime").split(['.', ' ']).next();
@@ -210,7 +219,94 @@ fn unescape(text: &str) -> String {
     })
 }
 
-fn devices(sources: &Sources) -> Value {
+/// Other names of disks and partitions by kind (`ids`, `labels`, `uuids`), and the devices that are built on them
+/// (`masters`).
+struct Links(BTreeMap<&'static str, BTreeMap<String, Vec<String>>>);
+
+impl Links {
+    fn of(sources: &Sources) -> Self {
+        let mut all: BTreeMap<&'static str, BTreeMap<String, Vec<String>>> =
+            ["ids", "labels", "masters", "uuids"]
+                .map(|kind| (kind, BTreeMap::new()))
+                .into();
+        for line in sources.lines("disk-links") {
+            let mut words = line.splitn(3, '|');
+            let (Some(kind), Some(device), Some(name)) = (words.next(), words.next(), words.next())
+            else {
+                continue;
+            };
+            if let Some(of_kind) = all.get_mut(kind) {
+                of_kind
+                    .entry(device.to_owned())
+                    .or_default()
+                    .push(name.to_owned());
+            }
+        }
+        for names in all.values_mut().flat_map(BTreeMap::values_mut) {
+            names.sort();
+        }
+        Self(all)
+    }
+
+    /// Those of one device, and nothing else of it yet.
+    fn device(&self, name: &str) -> Map<String, Value> {
+        let own: Map<String, Value> = self
+            .0
+            .iter()
+            .map(|(kind, all)| {
+                (
+                    (*kind).to_owned(),
+                    json!(all.get(name).cloned().unwrap_or_default()),
+                )
+            })
+            .collect();
+        Map::from_iter([("links".to_owned(), Value::Object(own))])
+    }
+}
+
+/// Volume groups, logical and physical volumes; `N/A` where the host has no LVM or does not say.
+fn lvm(sources: &Sources) -> Value {
+    let rows = |name: &str| -> Option<Vec<Vec<String>>> {
+        let rows = sources.get(name)?.lines().filter(|line| line.contains(','));
+        Some(
+            rows.map(|line| line.trim().split(',').map(ToOwned::to_owned).collect())
+                .collect(),
+        )
+    };
+    let (Some(groups), Some(volumes), Some(disks)) =
+        (rows("lvm-vgs"), rows("lvm-lvs"), rows("lvm-pvs"))
+    else {
+        return json!("N/A");
+    };
+    let field = |row: &[String], index: usize| row.get(index).cloned().unwrap_or_default();
+    // VG, #PV, #LV, #SN, Attr, VSize, VFree
+    let vgs: Map<String, Value> = groups.iter().map(|row| (field(row, 0), json!({
+        "size_g": field(row, 5), "free_g": field(row, 6), "num_lvs": field(row, 2), "num_pvs": field(row, 1)}))).collect();
+    // LV, VG, Attr, LSize
+    let lvs: Map<String, Value> = volumes
+        .iter()
+        .map(|row| {
+            (
+                field(row, 0),
+                json!({"size_g": field(row, 3), "vg": field(row, 1)}),
+            )
+        })
+        .collect();
+    // PV, VG, Fmt, Attr, PSize, PFree
+    let pvs: Map<String, Value> = disks
+        .iter()
+        .map(|row| {
+            (
+                field(row, 0),
+                json!({
+        "size_g": field(row, 4), "free_g": field(row, 5), "vg": field(row, 1)}),
+            )
+        })
+        .collect();
+    json!({"vgs": vgs, "lvs": lvs, "pvs": pvs})
+}
+
+fn devices(sources: &Sources, links: &Links) -> Value {
     let mut all = Map::new();
     for line in sources.lines("devices") {
         let fields: Vec<&str> = line.split('|').map(str::trim).collect();
@@ -219,13 +315,13 @@ fn devices(sources: &Sources) -> Value {
             let [_, name, start, sectors] = fields[..] else {
                 continue;
             };
-            let mut part = links();
+            let mut part = links.device(name);
             for (key, value) in [
                 ("start", json!(start)),
                 ("sectors", json!(sectors.parse::<u64>().unwrap_or_default())),
                 ("sectorsize", json!(512)),
                 ("size", json!(human(sectors))),
-                ("uuid", Value::Null),
+                ("uuid", part["links"]["uuids"][0].clone()),
                 ("holders", json!([])),
             ] {
                 part.insert(key.to_owned(), value);
@@ -263,7 +359,7 @@ fn devices(sources: &Sources) -> Value {
             .split_once('[')
             .and_then(|(_, rest)| rest.split_once(']'))
             .map_or(scheduler, |(chosen, _)| chosen);
-        let mut device = links();
+        let mut device = links.device(name);
         for (key, value) in [
             // Of every kernel whose `/sys/block` has links Ansible says 1, also of real disks.
             ("virtual", json!(1)),
@@ -293,11 +389,6 @@ fn devices(sources: &Sources) -> Value {
         all.insert(name.to_owned(), Value::Object(device));
     }
     Value::Object(all)
-}
-
-fn links() -> Map<String, Value> {
-    let none = json!({"ids": [], "labels": [], "masters": [], "uuids": []});
-    Map::from_iter([("links".to_owned(), none)])
 }
 
 /// Sectors of 512 bytes as Ansible shows them: `252.00 GB`.

@@ -3,8 +3,8 @@
 //!
 //! What differs from Ansible's own `setup`, and why:
 //!
-//! * `ansible_fibre_channel_wwn`, `ansible_lvm` and `ansible_device_links` are missing, and `host` of devices is empty:
-//!   they need tools (`lspci`, `vgs`, `udevadm`) that few hosts have.
+//! * `host` of devices is empty, and `sas_address` of theirs unknown: they need tools (`lspci`, `sg_inq`) that few hosts
+//!   have.
 //! * `ansible_python` is `/usr/bin/python3`, else the first on the path, not the one that ran the module, and is missing
 //!   where there is none. `ansible_selinux_python_present` is always true: no library is needed.
 //! * `ansible_interfaces` and the lists of virtualization are sorted; Ansible's order is that of Python's sets.

@@ -74,7 +74,8 @@ fn meant(name: &str) -> Option<Vec<Subset>> {
         "virtualization_type" | "virtualization_role" => vec![Subset::Virtual],
         "interfaces" | "default_ipv4" | "default_ipv6" | "all_ipv4_addresses"
         | "all_ipv6_addresses" => vec![Subset::Network],
-        "facter" | "ohai" | "fibre_channel_wwn" | "systemd" => Vec::new(),
+        "fibre_channel_wwn" => vec![Subset::Devices],
+        "facter" | "ohai" | "systemd" => Vec::new(),
         "is_chroot" => vec![Subset::Chroot],
         "ssh_host_pub_keys" => vec![Subset::SshPubKeys],
         "nvme" | "iscsi" | "system" | "kernel" | "machine" | "platform_machine" => {
@@ -88,9 +89,7 @@ fn meant(name: &str) -> Option<Vec<Subset>> {
             .chain(of_fact(name).filter(|_| FACTS.contains(&name)))
             .collect::<Vec<_>>(),
     })
-    .filter(|found| {
-        !found.is_empty() || matches!(name, "facter" | "ohai" | "fibre_channel_wwn" | "systemd")
-    })
+    .filter(|found| !found.is_empty() || matches!(name, "facter" | "ohai" | "systemd"))
 }
 
 /// The subsets that a `gather_subset` asks for, by Ansible's rules: `min` unless `!min`, all when nothing is named, and
@@ -193,7 +192,7 @@ pub fn of_fact(name: &str) -> Option<Subset> {
         "loadavg" => Subset::Loadavg,
         "flags" => Subset::Processor,
         "mounts" => Subset::Mounts,
-        "devices" => Subset::Devices,
+        "devices" | "device_links" | "fibre_channel_wwn" | "lvm" => Subset::Devices,
         "uptime_seconds" => Subset::Uptime,
         "system_vendor" | "form_factor" => Subset::Dmi,
         "interfaces"

@@ -162,3 +162,32 @@ fn a_second_address_and_a_label_are_kept_apart() {
     assert_eq!(facts["ansible_default_ipv4"]["address"], "10.0.0.6");
     assert_eq!(facts["ansible_default_ipv4"]["gateway"], "10.0.0.1");
 }
+
+#[test]
+fn disks_have_their_other_names_and_what_is_built_on_them() {
+    let text = "\n\u{1}devices\n0|2048|0|[none] x|512|512|V|M||sda|\n+sda|sda1|8|1024\n\n\u{1}disk-links\nids|sda1|wwn-0x2\nids|sda1|ata-1\nuuids|sda1|0a-1\nlabels|sda1|root\nmasters|sda1|dm-0\n\n\u{1}fc\n0x21000024ff52a9bb\n\n\u{1}lvm-vgs\n  vg0,1,2,0,wz--n-,10.00,4.00\n\n\u{1}lvm-lvs\n  root,vg0,-wi-ao----,6.00\n\n\u{1}lvm-pvs\n  /dev/sda1,vg0,lvm2,a--,10.00,4.00\n";
+    let facts = read_of(text, &[Subset::Devices]);
+    let links = &facts["ansible_device_links"];
+    assert_eq!(links["ids"], json!({"sda1": ["ata-1", "wwn-0x2"]}));
+    assert_eq!(links["masters"], json!({"sda1": ["dm-0"]}));
+    let disk = &facts["ansible_devices"]["sda"];
+    assert_eq!(disk["links"]["uuids"], json!([]));
+    assert_eq!(disk["partitions"]["sda1"]["uuid"], "0a-1");
+    assert_eq!(
+        disk["partitions"]["sda1"]["links"]["labels"],
+        json!(["root"])
+    );
+    assert_eq!(
+        facts["ansible_fibre_channel_wwn"],
+        json!(["21000024ff52a9bb"])
+    );
+    assert_eq!(
+        facts["ansible_lvm"],
+        json!({
+            "vgs": {"vg0": {"size_g": "10.00", "free_g": "4.00", "num_lvs": "2", "num_pvs": "1"}},
+            "lvs": {"root": {"size_g": "6.00", "vg": "vg0"}},
+            "pvs": {"/dev/sda1": {"size_g": "10.00", "free_g": "4.00", "vg": "vg0"}},
+        })
+    );
+    assert_eq!(read_of("", &[Subset::Devices])["ansible_lvm"], "N/A");
+}
