@@ -2,9 +2,10 @@
 //! text: everything that a person wrote for layerplay comes through here, so that every error can show its line, and
 //! files that are encrypted as a whole are opened on the way.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use layerplay_modules::secret::Secrets;
 
@@ -143,6 +144,8 @@ pub struct Reader {
     keyring: Arc<Keyring>,
     secrets: Arc<Secrets>,
     duplicate_keys: DuplicateKeys,
+    /// What was inside of the vaulted values that were opened.
+    opened: Arc<Mutex<HashSet<String>>>,
 }
 
 /// Shorter lines of a file are words like `done`: hiding them would hide nothing and break all text.
@@ -154,6 +157,7 @@ impl Reader {
             keyring: Arc::new(keyring),
             secrets,
             duplicate_keys,
+            opened: Arc::default(),
         }
     }
 
@@ -178,7 +182,19 @@ impl Reader {
     pub fn open(&self, text: &str) -> Result<String, VaultError> {
         let value = self.keyring.open_text(text)?;
         self.hide(&value);
+        if let Ok(mut opened) = self.opened.lock()
+            && !opened.contains(&value)
+        {
+            opened.insert(value.clone());
+        }
         Ok(value)
+    }
+
+    /// Whether a value is what was inside of a vaulted one.
+    pub fn was_vaulted(&self, value: &str) -> bool {
+        self.opened
+            .lock()
+            .is_ok_and(|opened| opened.contains(value))
     }
 
     /// Masks a value from now on.

@@ -106,6 +106,13 @@ impl Strategy {
             _ => None,
         }
     }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Free => "free",
+        }
+    }
 }
 
 /// A variable that a person is asked for.

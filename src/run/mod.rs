@@ -57,7 +57,7 @@ use crate::template::Lazy;
 use crate::vars::{HostState, World};
 
 pub use bus::Bus;
-pub use lookup::lookups;
+pub use lookup::{lookup_names, lookups};
 
 /// Whose rights a command has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -12,6 +12,7 @@ use minijinja::{Error, ErrorKind};
 
 use super::dialect::{Omit, environment};
 use super::errors::{TemplateError, TemplateErrorKind};
+use super::filters::vaults::WAS_VAULTED;
 use super::lazy::{Lazy, Scope, TemplateText};
 use super::lookup::Function;
 use super::templar::Templar;
@@ -204,6 +205,12 @@ impl Object for Context {
     fn get_value_by_str(self: &Arc<Self>, name: &str) -> Option<Value> {
         match self.0.scope.lookup(name) {
             Some(lazy) => Some(self.0.shown(name, &lazy)),
+            None if name == WAS_VAULTED => {
+                let reader = self.0.templar.reader().clone();
+                Some(Value::from_function(move |value: Value| {
+                    value.as_str().is_some_and(|text| reader.was_vaulted(text))
+                }))
+            }
             None => Function::named(name, &self.0),
         }
     }

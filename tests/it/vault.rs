@@ -265,7 +265,7 @@ fn a_value_is_opened_only_when_it_is_used() {
     play("    - debug: {msg: unused}\n");
     assert_eq!(project.run(&[], &[]).code, Some(0));
     play(&format!(
-        "{SAVE}    - assert: {{that: [token is string, \"token | length > 4\"]}}\n"
+        "{SAVE}    - assert: {{that: [token is string, \"token | length > 4\", token is vault_encrypted, playbook_dir is not vault_encrypted]}}\n"
     ));
     let closed = project.run(&[], &[]);
     assert_eq!(closed.code, Some(2));

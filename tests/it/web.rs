@@ -570,3 +570,41 @@ async fn other_machines_make_their_own_requests() {
         "nothing is left behind"
     );
 }
+
+#[test]
+fn the_lookup_asks_from_this_machine() {
+    let (project, web) = (Project::new(), Web::start(answer));
+    let tasks = format!(
+        "
+- debug: {{msg: \"{{{{ lookup('url', '{moved}', headers={{'X-A': 'b'}}) }}}}\"}}
+  register: moved
+- debug: {{msg: \"{{{{ q('url', '{file}', '{closed}', username='user', password=pass, split_lines=false) }}}}\"}}
+  vars: {{pass: 's3cret-pass\"word'}}
+  register: whole
+- debug: {{msg: \"{{{{ lookup('url', '{gone}') }}}}\"}}
+  ignore_errors: true
+  register: gone
+- debug: {{msg: \"{{{{ lookup('url', '{gone}', errors='ignore') is none }}}}\"}}
+  register: ignored
+",
+        moved = web.url("/moved"),
+        file = web.url("/file"),
+        closed = web.url("/closed"),
+        gone = web.url("/gone"),
+    );
+    let run = project.run(&tasks, &[]);
+    assert_eq!(run.code, Some(0), "{}", run.said);
+    let results = &run.results;
+    assert_eq!(
+        json!([
+            results["moved"]["msg"],
+            results["whole"]["msg"],
+            results["ignored"]["msg"]
+        ]),
+        json!(["content", ["content\n", "for you\n"], true])
+    );
+    let said = results["gone"]["msg"].as_str().unwrap();
+    assert!(said.contains("404"), "{said}");
+    assert!(!run.said.contains("s3cret"), "{}", run.said);
+    assert_eq!(web.asked()[0].header("x-a"), Some("b"));
+}

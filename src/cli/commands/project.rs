@@ -11,6 +11,7 @@ use crate::cli::{exit, printer};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity, draw};
 use crate::inventory::{Inventory, load};
 use crate::plan::{self, Known};
+use crate::platform::Adapters;
 use crate::playbook::{Catalogue, Defaults, Keywords, Playbook, lower};
 use crate::source::{self, Reader};
 use crate::template::{FactNames, Lazy, Lint, Templar};
@@ -93,8 +94,9 @@ pub(in crate::cli) fn reader(
 
 /// What evaluates templates.
 pub(in crate::cli) fn templar(reader: Reader, settings: &Settings) -> Templar {
+    let connect = Arc::new(Adapters::new(Arc::clone(reader.secrets())));
     Templar::new(reader)
-        .with_lookups(crate::run::lookups())
+        .with_lookups(crate::run::lookups(connect, settings.by_constant()))
         .with_any_condition(settings.allow_broken_conditionals.value)
 }
 
@@ -261,6 +263,10 @@ pub(in crate::cli) fn lint(
         }
         known
     });
-    let lookups = crate::run::lookups();
-    plan::lint(playbooks, catalogue, known.as_ref(), lookups.names())
+    plan::lint(
+        playbooks,
+        catalogue,
+        known.as_ref(),
+        crate::run::lookup_names(),
+    )
 }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use layerplay_modules::core::arguments::boolean;
 
+use serde_json::{Value, json};
+
 use crate::playbook::Strategy;
 use crate::template::expand_path;
 
@@ -41,11 +43,17 @@ impl Raw {
 pub(in crate::cli) trait Kind: Sized {
     /// `dir` is where relative paths begin: the folder of the file, or the working directory.
     fn read(raw: &Raw, dir: &Path) -> Result<Self, String>;
+    /// As playbooks and people see it.
+    fn value(&self) -> Value;
 }
 
 impl Kind for bool {
     fn read(raw: &Raw, _: &Path) -> Result<Self, String> {
         boolean(raw.text()?).ok_or_else(|| "`true` or `false`".to_owned())
+    }
+
+    fn value(&self) -> Value {
+        json!(self)
     }
 }
 
@@ -58,6 +66,10 @@ macro_rules! numbers {
                     .parse()
                     .map_err(|_| format!("a whole number from {} to {}", <$kind>::MIN, <$kind>::MAX))
             }
+
+            fn value(&self) -> Value {
+                json!(self)
+            }
         })*
     };
 }
@@ -68,11 +80,19 @@ impl Kind for String {
     fn read(raw: &Raw, _: &Path) -> Result<Self, String> {
         Ok(raw.text()?.to_owned())
     }
+
+    fn value(&self) -> Value {
+        json!(self)
+    }
 }
 
 impl Kind for PathBuf {
     fn read(raw: &Raw, dir: &Path) -> Result<Self, String> {
         Ok(resolve(raw.text()?, dir))
+    }
+
+    fn value(&self) -> Value {
+        json!(self)
     }
 }
 
@@ -80,6 +100,10 @@ impl Kind for PathBuf {
 impl Kind for Vec<String> {
     fn read(raw: &Raw, _: &Path) -> Result<Self, String> {
         Ok(raw.items(','))
+    }
+
+    fn value(&self) -> Value {
+        json!(self)
     }
 }
 
@@ -91,6 +115,10 @@ impl<T: Kind> Kind for Option<T> {
             given => T::read(given, dir).map(Some),
         }
     }
+
+    fn value(&self) -> Value {
+        self.as_ref().map_or(Value::Null, Kind::value)
+    }
 }
 
 /// Folders parted by `:`, as in `PATH`.
@@ -101,6 +129,10 @@ impl Kind for Folders {
     fn read(raw: &Raw, dir: &Path) -> Result<Self, String> {
         let items = raw.items(':');
         Ok(Self(items.iter().map(|item| resolve(item, dir)).collect()))
+    }
+
+    fn value(&self) -> Value {
+        json!(self.0)
     }
 }
 
@@ -128,40 +160,54 @@ impl Kind for Inventories {
                 .collect(),
         ))
     }
+
+    fn value(&self) -> Value {
+        json!(self.0)
+    }
 }
 
 /// A setting that is one of a few words.
 macro_rules! choices {
-    ($kind:ty { $($word:literal => $value:expr),+ $(,)? }) => {
+    ($kind:ty { $($word:literal => $variant:ident),+ $(,)? }) => {
         impl Kind for $kind {
             fn read(raw: &Raw, _: &Path) -> Result<Self, String> {
                 match raw.text()?.trim() {
-                    $($word => Ok($value),)+
+                    $($word => Ok(Self::$variant),)+
                     _ => Err([$(concat!("`", $word, "`")),+].join(" or ")),
                 }
+            }
+
+            fn value(&self) -> Value {
+                json!(match self {
+                    $(Self::$variant => $word,)+
+                })
             }
         }
     };
 }
 
 choices!(crate::vars::Gathering {
-    "implicit" => Self::Implicit,
-    "explicit" => Self::Explicit,
-    "smart" => Self::Smart,
+    "implicit" => Implicit,
+    "explicit" => Explicit,
+    "smart" => Smart,
 });
 choices!(crate::source::DuplicateKeys {
-    "warn" => Self::Warn,
-    "error" => Self::Error,
-    "ignore" => Self::Ignore,
+    "warn" => Warn,
+    "error" => Error,
+    "ignore" => Ignore,
 });
 choices!(crate::report::ResultFormat {
-    "json" => Self::Json,
-    "yaml" => Self::Yaml,
+    "json" => Json,
+    "yaml" => Yaml,
 });
 
 impl Kind for Strategy {
     fn read(raw: &Raw, _: &Path) -> Result<Self, String> {
         Self::of(raw.text()?.trim()).ok_or_else(|| "`linear`, `free` or `host_pinned`".to_owned())
+    }
+
+    fn value(&self) -> Value {
+        json!(self.name())
     }
 }
 

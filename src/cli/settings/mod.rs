@@ -17,8 +17,11 @@ use std::fmt;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexMap;
 pub(super) use kinds::resolve;
 use kinds::{Folders, Inventories, Kind, Raw};
+
+use serde_json::Value;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::playbook::Strategy;
@@ -69,7 +72,7 @@ impl<T> Deref for Sourced<T> {
 }
 
 /// A setting as it is listed: name, value, origin.
-pub(super) type Row = (&'static str, String, Origin);
+pub(super) type Row = (&'static str, Value, Origin);
 
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $kind:ty = $default:expr, [$($key:literal),*], [$($variable:literal),*];)*) => {
@@ -94,7 +97,16 @@ macro_rules! settings {
 
             /// All of them, for people.
             pub(super) fn rows(&self) -> Vec<Row> {
-                vec![$((stringify!($name), format!("{:?}", self.$name.value), self.$name.origin.clone())),*]
+                vec![$((stringify!($name), self.$name.value.value(), self.$name.origin.clone())),*]
+            }
+
+            /// All of them by the names of their environment variables.
+            fn by_variable(&self) -> Vec<(&'static str, Value)> {
+                let mut all = Vec::new();
+                $(for name in [$($variable),*] {
+                    all.push((name, self.$name.value.value()));
+                })*
+                all
             }
         }
 
@@ -173,6 +185,37 @@ settings! {
     nocolor: bool = false, ["defaults.nocolor"], ["ANSIBLE_NOCOLOR", "NO_COLOR"];
     force_color: bool = false, ["defaults.force_color"], ["ANSIBLE_FORCE_COLOR"];
     log_path: Option<PathBuf> = None, ["defaults.log_path"], ["ANSIBLE_LOG_PATH"];
+}
+
+/// Settings that are called other than their variables.
+const OTHER_NAMES: &[(&str, &str)] = &[
+    ("RUN_TAGS", "TAGS_RUN"),
+    ("SKIP_TAGS", "TAGS_SKIP"),
+    ("INVENTORY", "DEFAULT_HOST_LIST"),
+    ("CACHE_PLUGIN", "CACHE_PLUGIN"),
+    ("COLOR_FORCE", "ANSIBLE_FORCE_COLOR"),
+    ("NOCOLOR", "ANSIBLE_NOCOLOR"),
+];
+
+impl Settings {
+    /// As `lookup('config', NAME)` names them. Most are called as their variables, many of them with `DEFAULT_` in front,
+    /// in no order that one could learn: both forms are taken.
+    pub(super) fn by_constant(&self) -> IndexMap<String, Value> {
+        let mut all = IndexMap::new();
+        for (variable, value) in self.by_variable() {
+            let name = variable.strip_prefix("ANSIBLE_").unwrap_or(variable);
+            let other = OTHER_NAMES.iter().find(|(own, _)| *own == name);
+            all.insert(
+                other.map_or_else(
+                    || format!("DEFAULT_{name}"),
+                    |(_, other)| (*other).to_owned(),
+                ),
+                value.clone(),
+            );
+            all.insert(name.to_owned(), value);
+        }
+        all
+    }
 }
 
 /// What files and the environment say, strongest file first.

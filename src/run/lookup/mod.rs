@@ -6,6 +6,7 @@
 //! lists    items, dict, nested, together, sequence, subelements, ...
 //! tables   ini, csvfile
 //! outside  env, pipe, lines, password, random_choice
+//! web      url
 //! ```
 
 mod files;
@@ -14,22 +15,36 @@ mod outside;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod web;
 
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use layerplay_modules::python_regex::{Flags, Pattern};
 
+use super::Connect;
 use crate::template::{LookupCall, LookupError, Lookups, Value};
 
 pub(super) use files::{find_in, form_for, whole};
 
 /// The lookups that layerplay has.
-struct Known;
+struct Known {
+    connect: Arc<dyn Connect>,
+    settings: IndexMap<String, serde_json::Value>,
+}
 
-/// Whoever evaluates templates asks these.
-pub fn lookups() -> Arc<dyn Lookups> {
-    Arc::new(Known)
+/// Whoever evaluates templates asks these. `connect` reaches this machine; `settings` by the names that
+/// `lookup('config', NAME)` has for them.
+pub fn lookups(
+    connect: Arc<dyn Connect>,
+    settings: IndexMap<String, serde_json::Value>,
+) -> Arc<dyn Lookups> {
+    Arc::new(Known { connect, settings })
+}
+
+/// The names of all lookups.
+pub fn lookup_names() -> &'static [&'static str] {
+    NAMES
 }
 
 /// What a lookup answers.
@@ -37,6 +52,7 @@ type Found = Result<Vec<Value>, LookupError>;
 
 const NAMES: &[&str] = &[
     "cartesian",
+    "config",
     "csvfile",
     "dict",
     "env",
@@ -59,6 +75,7 @@ const NAMES: &[&str] = &[
     "template",
     "together",
     "unvault",
+    "url",
     "varnames",
     "vars",
 ];
@@ -94,6 +111,8 @@ impl Lookups for Known {
             "vars" => vars(call),
             "varnames" => varnames(call),
             "inventory_hostnames" => hosts(call),
+            "config" => config(call, &self.settings),
+            "url" => web::url(call, &self.connect),
             other => Err(format!("no lookup is called `{other}`").into()),
         }
     }
@@ -211,4 +230,42 @@ fn hosts(call: &LookupCall) -> Found {
     let pattern = texts(call)?.join(",");
     let hosts = call.hosts(&pattern)?;
     Ok(hosts.into_iter().map(Value::from).collect())
+}
+
+/// Settings by their names.
+fn config(call: &LookupCall, settings: &IndexMap<String, serde_json::Value>) -> Found {
+    let options = Options::of(
+        call,
+        &["on_missing", "plugin_type", "plugin_name", "show_origin"],
+    )?;
+    if let Some(name) = ["plugin_type", "plugin_name", "show_origin"]
+        .into_iter()
+        .find(|name| options.get(name).is_some_and(Value::is_true))
+    {
+        return Err(format!("`{name}` is not supported: layerplay has no plugins; `layerplay config` shows where a setting comes from").into());
+    }
+    let on_missing = options.text("on_missing", "error");
+    if !matches!(on_missing.as_str(), "error" | "warn" | "skip") {
+        return Err(
+            format!("`on_missing` is `error`, `warn` or `skip`, not `{on_missing}`").into(),
+        );
+    }
+    let mut found = Vec::new();
+    for name in texts(call)? {
+        match settings.get(&name) {
+            Some(value) => found.push(super::result::from_json(value)),
+            None if on_missing == "error" => {
+                let known = settings.keys().map(String::as_str);
+                let near = crate::diagnostic::nearest::nearest(&name, known);
+                return Err(format!(
+                    "no setting that layerplay has is called `{name}`{}",
+                    near.map(|near| format!("; did you mean `{near}`?"))
+                        .unwrap_or_default()
+                )
+                .into());
+            }
+            None => {}
+        }
+    }
+    Ok(found)
 }

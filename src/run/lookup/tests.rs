@@ -4,10 +4,29 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use layerplay_modules::{ModuleError, Platform};
+
 use super::lookups;
+use crate::run::{Connect, Wanted};
 use crate::template::{Lazy, Scope, Templar, TemplateText, Value};
 
 struct Here(PathBuf);
+
+/// These lookups reach no machine.
+struct Nowhere;
+
+#[async_trait::async_trait]
+impl Connect for Nowhere {
+    async fn platform(&self, _: Wanted) -> Result<Platform, ModuleError> {
+        Err(ModuleError::failed("nothing is reached"))
+    }
+
+    async fn reset(&self, _: Wanted) -> Result<(), ModuleError> {
+        Ok(())
+    }
+
+    async fn close(&self) {}
+}
 
 impl Scope for Here {
     fn lookup(&self, name: &str) -> Option<Lazy> {
@@ -30,7 +49,10 @@ fn shown(dir: &std::path::Path, text: &str) -> String {
         &format!("{{{{ {text} }}}}"),
     )));
     Templar::default()
-        .with_lookups(lookups())
+        .with_lookups(lookups(
+            Arc::new(Nowhere),
+            [("DEFAULT_FORKS".to_owned(), serde_json::json!(7))].into(),
+        ))
         .evaluate(&lazy, &scope)
         .map_or_else(
             |problem| format!("!{}", problem.message),
@@ -143,6 +165,8 @@ fn lookups_answer_as_in_ansible() {
             "lookup('password', 'pw', chars=['x'], length=3) ~ lookup('password', 'pw')",
             r#""xxxxxx""#,
         ),
+        ("lookup('config', 'DEFAULT_FORKS')", "7"),
+        ("q('config', 'ZZ', on_missing='skip')", "[]"),
         ("lookup('unvault', 'a.txt')", r#"" text\n\n""#),
         (
             "q('password', 'pw', 'pw', encrypt='sha512_crypt') | unique | length",
@@ -167,6 +191,10 @@ fn lookups_answer_as_in_ansible() {
         "lookup('file', nope)",
         "lookup('file', 'a.txt', nope=1)",
         "lookup('vars', 'zz')",
+        "lookup('config', 'ZZ')",
+        "lookup('config', 'DEFAULT_FORKS', plugin_type='shell')",
+        "lookup('url', 'http://localhost:1')",
+        "lookup('url', 'http://localhost:1', split=1)",
         "lookup('pipe', 'exit 3')",
         "lookup('password', '/dev/null', encrypt='rot13')",
         "lookup('password', '/dev/null', chars='\\'')",

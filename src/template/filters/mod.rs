@@ -19,7 +19,7 @@ mod results;
 mod tests;
 mod text;
 mod to_yaml;
-mod vaults;
+pub(super) mod vaults;
 mod yaml_text;
 
 pub use disk::expand_path;

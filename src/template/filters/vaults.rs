@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use minijinja::value::{Kwargs, Value};
-use minijinja::{Environment, Error};
+use minijinja::{Environment, Error, State};
 
 use super::{fail, passwords};
 use crate::vault::{Keyring, Password, SALT_SIZE, Secret, is_vault, seal};
@@ -12,6 +12,7 @@ pub(super) fn add_to(env: &mut Environment<'static>) {
     env.add_filter("vault", vault);
     env.add_filter("unvault", unvault);
     env.add_test("vaulted_file", vaulted_file);
+    env.add_test("vault_encrypted", vault_encrypted);
 }
 
 /// The label of what these filters write, unless another is named.
@@ -90,4 +91,14 @@ fn vaulted_file(path: &str) -> Result<bool, Error> {
         .and_then(|file| file.take(32).read_to_end(&mut start))
         .map_err(|problem| fail(format!("`{path}`: {problem}")))?;
     Ok(is_vault(&start))
+}
+
+/// The name of what knows which values came out of a vault.
+pub(in crate::template) const WAS_VAULTED: &str = "__was_vaulted";
+
+fn vault_encrypted(state: &mut State<'_, '_>, value: &Value) -> Result<bool, Error> {
+    match state.lookup(WAS_VAULTED) {
+        Some(function) => Ok(function.call(state, std::slice::from_ref(value))?.is_true()),
+        None => Ok(false),
+    }
 }
