@@ -40,6 +40,10 @@ impl Ansible {
                 "TASK"
             };
             self.headline(&format!("{word} [{}]{}", task.name, self.marker));
+            if let (true, Some(place)) = (self.shown.verbosity > 1, &task.place) {
+                self.output
+                    .line(&format!("task path: {}:{}", place.file, place.line));
+            }
         }
     }
 
@@ -75,20 +79,27 @@ impl Ansible {
         let shown = (result.verbose_always || self.shown.verbosity > 0)
             && !of_loop
             && !super::is_gathering(&task.action);
-        let format = self.shown.results;
+        let (format, verbosity) = (self.shown.results, self.shown.verbosity);
         let body = |separator: &str| {
-            format!(
-                "{separator}{}",
-                dump(&result.result, result.verbose_always, task, format)
-            )
+            let form = if result.verbose_always {
+                Form::Read
+            } else if verbosity > 2 {
+                Form::Indented
+            } else {
+                Form::Line
+            };
+            format!("{separator}{}", dump(&result.result, form, task, format))
         };
         let line = match result.status {
             Status::Ok if shown => format!("ok: [{host}]{item}{}", body(" => ")),
             Status::Ok => format!("ok: [{host}]{item}"),
             Status::Changed if shown => format!("changed: [{host}]{item}{}", body(" => ")),
             Status::Changed => format!("changed: [{host}]{item}"),
-            Status::Skipped if result.item.is_some() => format!("skipping: [{host}]{item} "),
-            Status::Skipped => format!("skipping: [{host}]"),
+            Status::Skipped => {
+                let blank = if result.item.is_some() { " " } else { "" };
+                let body = if shown { body(" => ") } else { String::new() };
+                format!("skipping: [{host}]{item}{blank}{body}")
+            }
             Status::Failed if result.item.is_some() => {
                 let item = result.item.as_deref().unwrap_or_default();
                 format!("failed: [{host}] (item={item}){}", body(" => "))
@@ -107,14 +118,19 @@ impl Ansible {
 /// What is left out of the results of `debug`.
 const DEBUG_HIDES: &[&str] = &["attempts", "changed", "failed", "skipped", "skip_reason"];
 
-/// One line of JSON, or indented by four for results that exist to be read (`debug`, `assert`).
+/// How a result is printed.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// One line of JSON.
+    Line,
+    /// Indented by four.
+    Indented,
+    /// The same without how the task went: the result exists to be read (`debug`, `assert`).
+    Read,
+}
+
 /// Keys are in alphabetical order, to any depth.
-fn dump(
-    result: &Map<String, Value>,
-    indented: bool,
-    task: &TaskRef,
-    format: ResultFormat,
-) -> String {
+fn dump(result: &Map<String, Value>, form: Form, task: &TaskRef, format: ResultFormat) -> String {
     let mut result = result.clone();
     if task.action.ends_with("debug") {
         // What was asked for, and nothing of how it was found.
@@ -122,11 +138,15 @@ fn dump(
     }
     result.sort_keys();
     result.values_mut().for_each(Value::sort_all_objects);
-    if indented {
+    if form == Form::Read {
         result.retain(|key, _| {
             !matches!(key.as_str(), "failed" | "skipped" | "failed_when_result")
                 && !key.starts_with('_')
         });
+    } else {
+        result.shift_remove("failed");
+    }
+    if form != Form::Line {
         if format == ResultFormat::Yaml {
             return yaml(result);
         }
@@ -137,7 +157,6 @@ fn dump(
             return String::from_utf8(buffer).unwrap_or_default();
         }
     }
-    result.shift_remove("failed");
     if format == ResultFormat::Yaml {
         return yaml(result);
     }
@@ -306,7 +325,7 @@ impl Sink for Ansible {
                         let whole = serde_json::json!({"msg": result.result.get("msg")});
                         let text = dump(
                             whole.as_object().unwrap_or(&result.result),
-                            true,
+                            Form::Read,
                             task,
                             self.shown.results,
                         );
