@@ -20,6 +20,7 @@ fmt: ## formatting
 
 clippy: ## lints, warnings denied
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml > /dev/null
 
 unit: ## unit and integration tests
 	$(CARGO) test --workspace --locked --lib --bins --tests

@@ -34,14 +34,15 @@ fn peak(id: u32) -> Option<u64> {
 
 fn run(mut command: Command, dir: &Path, what: &str) -> Cost {
     let log = dir.join("log");
+    let output = std::fs::File::create(&log).unwrap();
     let begun = Instant::now();
     let mut child = command
         .current_dir(dir)
         .env("ANSIBLE_CONFIG", dir.join("ansible.cfg"))
         .env_remove("LAYERPLAY_INVENTORY")
         .stdin(Stdio::null())
-        .stdout(std::fs::File::create(&log).unwrap())
-        .stderr(Stdio::null())
+        .stdout(output.try_clone().unwrap())
+        .stderr(output)
         .spawn()
         .unwrap();
     let id = child.id();

@@ -32,7 +32,7 @@ pub const WORKS: &[Work] = &[
             play(
                 dir,
                 &format!(
-                    "    - set_fact: {{total: '{{{{ item }}}}'}}\n      loop: '{{{{ range(0, {count}) }}}}'\n"
+                    "    - set_fact: {{total: '{{{{ item }}}}'}}\n      loop: '{{{{ range(0, {count}) | list }}}}'\n"
                 ),
             );
         },
@@ -42,7 +42,7 @@ pub const WORKS: &[Work] = &[
         play(
             dir,
             &format!(
-                "    - command: 'echo {{{{ item }}}}'\n      loop: '{{{{ range(0, {count}) }}}}'\n"
+                "    - command: 'echo {{{{ item }}}}'\n      loop: '{{{{ range(0, {count}) | list }}}}'\n"
             ),
         );
     }),
@@ -52,7 +52,7 @@ pub const WORKS: &[Work] = &[
         play(
             dir,
             &format!(
-                "    - copy: {{content: 'number {{{{ item }}}}', dest: '{{{{ playbook_dir }}}}/to/{{{{ item }}}}'}}\n      loop: '{{{{ range(0, {count}) }}}}'\n"
+                "    - copy: {{content: 'number {{{{ item }}}}', dest: '{{{{ playbook_dir }}}}/to/{{{{ item }}}}'}}\n      loop: '{{{{ range(0, {count}) | list }}}}'\n"
             ),
         );
     }),
@@ -66,7 +66,7 @@ pub const WORKS: &[Work] = &[
             play(
                 dir,
                 &format!(
-                    "    - include_tasks: more.yml\n      loop: '{{{{ range(0, {count}) }}}}'\n"
+                    "    - include_tasks: more.yml\n      loop: '{{{{ range(0, {count}) | list }}}}'\n"
                 ),
             );
         },
@@ -116,7 +116,7 @@ pub const WORKS: &[Work] = &[
             fs::write(dir.join("inventory"), machines.inventory()).unwrap();
             let mut tasks = String::new();
             for command in COMMANDS {
-                let _ = writeln!(tasks, "    - command: {command}");
+                let _ = writeln!(tasks, "    - command: '{command}'");
             }
             plays(dir, &tasks);
         },
@@ -141,7 +141,7 @@ const fn hosts(what: &'static str, wanted: Option<u32>, write: Write) -> Work {
 
 /// Both run with the same settings; pipelining is what makes Ansible fast over SSH.
 fn settings(dir: &Path) {
-    let text = "[defaults]\nhost_key_checking = False\nstdout_callback = default\n[ssh_connection]\npipelining = True\n";
+    let text = "[defaults]\ntimeout = 60\nhost_key_checking = False\nstdout_callback = default\n[ssh_connection]\npipelining = True\n";
     fs::write(dir.join("ansible.cfg"), text).unwrap();
 }
 
