@@ -35,12 +35,13 @@ async fn all(stream: Option<impl AsyncRead + Unpin>) -> std::io::Result<String> 
 /// Runs a command in a container to its end.
 pub async fn run(
     cluster: &Cluster,
-    pods: &Api<Pod>,
+    namespace: &str,
     pod: &str,
     container: &str,
     command: Vec<String>,
 ) -> Result<Ran, ModuleError> {
     let what = format!("run a command in pod `{pod}`");
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
     let attach = AttachParams::default()
         .container(container)
         .stdout(true)

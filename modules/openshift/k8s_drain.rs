@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use kube::api::{Api, DeleteParams, EvictParams};
+use kube::api::{Api, DeleteParams, DynamicObject, EvictParams};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -355,7 +355,6 @@ impl Drain<'_> {
     }
 
     async fn send_away(&self, pod: &Leaving) -> Result<(), kube::Error> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
         let delete = DeleteParams {
             grace_period_seconds: self.args.delete_options.terminate_grace_period,
             // Another pod may have got the name meanwhile.
@@ -366,12 +365,16 @@ impl Drain<'_> {
             ..DeleteParams::default()
         };
         if self.args.delete_options.disable_eviction {
+            let pods: Api<DynamicObject> =
+                Api::namespaced_with(self.client.clone(), &pod.namespace, &objects::pod());
             return pods.delete(&pod.name, &delete).await.map(|_| ());
         }
         let eviction = EvictParams {
             delete_options: Some(delete),
             ..EvictParams::default()
         };
+        // Only pods can be evicted, which the type says; none is read.
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
         pods.evict(&pod.name, &eviction).await.map(|_| ())
     }
 

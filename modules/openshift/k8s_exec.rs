@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::Api;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::exec::{self, End};
+use super::objects;
 use crate::contract::{Change, Module, Outcome, Supports, Touches};
 use crate::error::{ErrorKind, ModuleError};
 use crate::platform::Platform;
@@ -43,15 +42,12 @@ pub struct Work {
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// The container that is meant, which the pod must have.
-fn container(pod: &Pod, wanted: Option<&str>, shown: &str) -> Result<String, ModuleError> {
-    let spec = pod.spec.as_ref();
-    let first = spec.into_iter().flat_map(|spec| &spec.containers);
-    let init = spec.into_iter().flat_map(|spec| &spec.init_containers);
-    let ephemeral = spec.into_iter().flat_map(|spec| &spec.ephemeral_containers);
-    let names: Vec<&str> = first
-        .map(|container| container.name.as_str())
-        .chain(init.flatten().map(|container| container.name.as_str()))
-        .chain(ephemeral.flatten().map(|container| container.name.as_str()))
+fn container(pod: &Value, wanted: Option<&str>, shown: &str) -> Result<String, ModuleError> {
+    let names: Vec<&str> = ["containers", "initContainers", "ephemeralContainers"]
+        .into_iter()
+        .filter_map(|list| pod["spec"][list].as_array())
+        .flatten()
+        .filter_map(|container| container["name"].as_str())
         .collect();
     if let Some(wanted) = wanted {
         return if names.contains(&wanted) {
@@ -62,10 +58,8 @@ fn container(pod: &Pod, wanted: Option<&str>, shown: &str) -> Result<String, Mod
                 .hint(format!("it has {}", names.join(", "))))
         };
     }
-    let annotations = pod.metadata.annotations.as_ref();
-    let by_default = annotations
-        .and_then(|all| all.get(DEFAULT_CONTAINER))
-        .map(String::as_str)
+    let by_default = pod["metadata"]["annotations"][DEFAULT_CONTAINER]
+        .as_str()
         .filter(|name| names.contains(name));
     by_default
         .or(names.first().copied())
@@ -106,12 +100,12 @@ impl Module for K8sExec {
             .cluster
             .or_arguments(args.kubeconfig.as_ref(), args.context.as_ref());
         let cluster = platform.clusters.get(&which).await?;
-        let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &args.namespace);
         let shown = format!("pod `{}/{}`", args.namespace, args.pod);
-        let pod = pods
+        let pod = objects::api_in(&cluster, &objects::pod(), &args.namespace)
             .get(&args.pod)
             .await
             .map_err(|problem| cluster.told(&format!("read {shown}"), &problem))?;
+        let pod = objects::json(&pod)?;
         Ok(Change::Unknown {
             message: "Command would have run if not in check mode".to_owned(),
             work: Work {
@@ -131,9 +125,8 @@ impl Module for K8sExec {
             .cluster
             .or_arguments(args.kubeconfig.as_ref(), args.context.as_ref());
         let cluster = platform.clusters.get(&which).await?;
-        let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &args.namespace);
         let ran = tokio::select! {
-            ran = exec::run(&cluster, &pods, &args.pod, &work.container, work.command) => ran?,
+            ran = exec::run(&cluster, &args.namespace, &args.pod, &work.container, work.command) => ran?,
             () = platform.cancel.cancelled() => {
                 let message = format!("a command in pod `{}` was left: the run was interrupted", args.pod);
                 return Err(ModuleError::new(ErrorKind::Cancelled, message));
@@ -168,12 +161,11 @@ mod tests {
 
     #[test]
     fn the_container_is_the_named_one_the_default_one_or_the_first() {
-        let pod = |annotations: Value| -> Pod {
-            serde_json::from_value(json!({
+        let pod = |annotations: Value| -> Value {
+            json!({
                 "metadata": {"annotations": annotations},
                 "spec": {"containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]},
-            }))
-            .unwrap()
+            })
         };
         let plain = pod(json!({}));
         assert_eq!(container(&plain, None, "p").unwrap(), "a");
@@ -187,6 +179,6 @@ mod tests {
             container(&pod(json!({DEFAULT_CONTAINER: "z"})), None, "p").unwrap(),
             "a"
         );
-        assert!(container(&Pod::default(), None, "p").is_err());
+        assert!(container(&json!({}), None, "p").is_err());
     }
 }

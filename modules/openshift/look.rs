@@ -78,14 +78,13 @@ pub async fn base_image(cluster: &Cluster) -> Result<String, ModuleError> {
             }
         }
     }
-    let maps: kube::api::Api<k8s_openapi::api::core::v1::ConfigMap> =
-        kube::api::Api::namespaced(cluster.client.clone(), MCO_NAMESPACE);
-    let map = maps
+    let map = objects::api_in(cluster, &objects::config_map(), MCO_NAMESPACE)
         .get("machine-config-osimageurl")
         .await
         .map_err(|problem| cluster.told("read the cluster's base OS image", &problem))?;
-    map.data
-        .and_then(|data| data.get("baseOSContainerImage").cloned())
+    map.data["data"]["baseOSContainerImage"]
+        .as_str()
+        .map(ToOwned::to_owned)
         .ok_or_else(|| ModuleError::failed("the cluster does not say which base OS image it has").hint("looked at ControllerConfig `machine-config-controller` and ConfigMap `machine-config-osimageurl`"))
 }
 

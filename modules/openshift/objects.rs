@@ -62,6 +62,24 @@ pub fn machine_os_config() -> ApiResource {
     )
 }
 
+pub fn machine_config_node() -> ApiResource {
+    resource(
+        "machineconfiguration.openshift.io",
+        "v1",
+        "MachineConfigNode",
+        "machineconfignodes",
+    )
+}
+
+pub fn pod_disruption_budget() -> ApiResource {
+    resource(
+        "policy",
+        "v1",
+        "PodDisruptionBudget",
+        "poddisruptionbudgets",
+    )
+}
+
 pub fn cluster_version() -> ApiResource {
     resource(
         "config.openshift.io",
@@ -84,9 +102,30 @@ pub fn node() -> ApiResource {
     resource("", "v1", "Node", "nodes")
 }
 
+pub fn pod() -> ApiResource {
+    resource("", "v1", "Pod", "pods")
+}
+
+pub fn namespace() -> ApiResource {
+    resource("", "v1", "Namespace", "namespaces")
+}
+
+pub fn secret() -> ApiResource {
+    resource("", "v1", "Secret", "secrets")
+}
+
+pub fn config_map() -> ApiResource {
+    resource("", "v1", "ConfigMap", "configmaps")
+}
+
 /// Objects of a kind, cluster-wide.
 pub fn api(cluster: &Cluster, kind: &ApiResource) -> Api<DynamicObject> {
     Api::all_with(cluster.client.clone(), kind)
+}
+
+/// Objects of a kind in a namespace.
+pub fn api_in(cluster: &Cluster, kind: &ApiResource, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(cluster.client.clone(), namespace, kind)
 }
 
 /// One object as JSON.

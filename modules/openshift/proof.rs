@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
-use kube::runtime::conditions::is_pod_running;
 use kube::runtime::wait::await_condition;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::connection::Cluster;
 use super::exec::End;
-use super::objects::{MCO_NAMESPACE, image_stream_tag, name};
+use super::objects::{MCO_NAMESPACE, api, api_in, image_stream_tag, name, namespace, pod};
 use crate::error::{ErrorKind, ModuleError};
 use crate::platform::{CommandSpec, Platform};
 
@@ -105,7 +103,7 @@ fn asked(root: &str) -> Vec<String> {
 
 async fn by_daemon(cluster: &Cluster, node: &Value) -> Result<Booted, ModuleError> {
     let node_name = name(node);
-    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), MCO_NAMESPACE);
+    let pods = api_in(cluster, &pod(), MCO_NAMESPACE);
     let wanted = ListParams::default()
         .labels("k8s-app=machine-config-daemon")
         .fields(&format!("spec.nodeName={node_name}"));
@@ -113,12 +111,10 @@ async fn by_daemon(cluster: &Cluster, node: &Value) -> Result<Booted, ModuleErro
         .list(&wanted)
         .await
         .map_err(|problem| cluster.told("find the machine-config daemon's pod", &problem))?;
-    let running = found.items.into_iter().find(|pod| {
-        pod.status
-            .as_ref()
-            .and_then(|status| status.phase.as_deref())
-            == Some("Running")
-    });
+    let running = found
+        .items
+        .into_iter()
+        .find(|pod| pod.data["status"]["phase"] == "Running");
     let Some(pod) = running.and_then(|pod| pod.metadata.name) else {
         return Err(ModuleError::new(
             ErrorKind::NotFound,
@@ -128,7 +124,7 @@ async fn by_daemon(cluster: &Cluster, node: &Value) -> Result<Booted, ModuleErro
     };
     let text = exec(
         cluster,
-        &pods,
+        MCO_NAMESPACE,
         &pod,
         "machine-config-daemon",
         asked("/rootfs"),
@@ -140,12 +136,12 @@ async fn by_daemon(cluster: &Cluster, node: &Value) -> Result<Booted, ModuleErro
 /// Runs a command in a pod; what it prints.
 async fn exec(
     cluster: &Cluster,
-    pods: &Api<Pod>,
+    namespace: &str,
     pod: &str,
     container: &str,
     command: Vec<String>,
 ) -> Result<String, ModuleError> {
-    let work = super::exec::run(cluster, pods, pod, container, command);
+    let work = super::exec::run(cluster, namespace, pod, container, command);
     let late = |_| {
         let limit = LIMIT.as_secs();
         let message = format!("a command in pod `{pod}` did not end within {limit} s");
@@ -167,8 +163,7 @@ async fn exec(
 /// The image that `oc debug node` takes: the cluster's own tools, from its payload and pullable where the cluster is cut
 /// off; without them the one that oc names.
 async fn debug_image(cluster: &Cluster) -> String {
-    let tags: Api<DynamicObject> =
-        Api::namespaced_with(cluster.client.clone(), "openshift", &image_stream_tag());
+    let tags = api_in(cluster, &image_stream_tag(), "openshift");
     let tag = tags.get("tools:latest").await.ok();
     tag.as_ref()
         .and_then(|tag| tag.data["image"]["dockerImageReference"].as_str())
@@ -180,9 +175,9 @@ async fn debug_image(cluster: &Cluster) -> String {
 /// whatever happens, also when this is dropped.
 async fn by_debug_pod(cluster: &Cluster, node: &Value) -> Result<Booted, ModuleError> {
     let node_name = name(node);
-    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    let namespaces = api(cluster, &namespace());
     let parse_error = |problem: serde_json::Error| ModuleError::failed(problem.to_string());
-    let namespace: Namespace = serde_json::from_value(json!({"metadata": {
+    let wanted: DynamicObject = serde_json::from_value(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
         "generateName": "openshift-debug-",
         "labels": {
             "pod-security.kubernetes.io/enforce": "privileged", "pod-security.kubernetes.io/audit": "privileged",
@@ -192,7 +187,7 @@ async fn by_debug_pod(cluster: &Cluster, node: &Value) -> Result<Booted, ModuleE
     }}))
     .map_err(parse_error)?;
     let made = namespaces
-        .create(&PostParams::default(), &namespace)
+        .create(&PostParams::default(), &wanted)
         .await
         .map_err(|problem| cluster.told("create a namespace for a debug pod", &problem))?;
     let space = made.metadata.name.unwrap_or_default();
@@ -200,9 +195,10 @@ async fn by_debug_pod(cluster: &Cluster, node: &Value) -> Result<Booted, ModuleE
         namespaces: namespaces.clone(),
         name: Some(space.clone()),
     };
-    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &space);
+    let pods = api_in(cluster, &pod(), &space);
     let pod_name = format!("{}-debug", node_name.replace('.', "-"));
-    let pod: Pod = serde_json::from_value(json!({
+    let pod: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": pod_name, "labels": {"debug.openshift.io/managed-by": "oc-debug"}, "annotations": {
             "debug.openshift.io/source-container": "container-00", "debug.openshift.io/source-resource": format!("/v1, Resource=nodes/{node_name}"),
             "openshift.io/required-scc": "privileged",
@@ -230,7 +226,9 @@ async fn by_debug_pod(cluster: &Cluster, node: &Value) -> Result<Booted, ModuleE
             })?;
         tokio::time::timeout(
             POD_LIMIT,
-            await_condition(pods.clone(), &pod_name, is_pod_running()),
+            await_condition(pods.clone(), &pod_name, |pod: Option<&DynamicObject>| {
+                pod.is_some_and(|pod| pod.data["status"]["phase"] == "Running")
+            }),
         )
         .await
         .map_err(|_| {
@@ -248,7 +246,7 @@ async fn by_debug_pod(cluster: &Cluster, node: &Value) -> Result<Booted, ModuleE
                 format!("the debug pod on node `{node_name}` cannot be watched: {problem}"),
             )
         })?;
-        let text = exec(cluster, &pods, &pod_name, "container-00", asked("/host")).await?;
+        let text = exec(cluster, &space, &pod_name, "container-00", asked("/host")).await?;
         parse(&text, node_name, "debug")
     };
     let result = work.await;
@@ -264,7 +262,7 @@ async fn by_debug_pod(cluster: &Cluster, node: &Value) -> Result<Booted, ModuleE
 
 /// Deletes a namespace, also when the work is dropped half-way.
 struct Cleanup {
-    namespaces: Api<Namespace>,
+    namespaces: Api<DynamicObject>,
     name: Option<String>,
 }
 

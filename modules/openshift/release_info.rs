@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::Api;
+use base64::Engine as _;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::connection::Cluster;
-use super::objects::{self, cluster_version, node};
+use super::objects::{self, api_in, cluster_version, node, secret};
 use crate::contract::{Change, Module, Outcome, Supports, Touches};
 use crate::error::ModuleError;
 use crate::image::release::resolve;
@@ -137,9 +136,12 @@ async fn architecture(cluster: &Cluster) -> Result<String, ModuleError> {
 
 /// The cluster's pull secret, when it may be read: the release's registry usually needs it.
 async fn pull_secret(cluster: &Cluster) -> Option<String> {
-    let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), "openshift-config");
+    let secrets = api_in(cluster, &secret(), "openshift-config");
     let secret = secrets.get("pull-secret").await.ok()?;
-    let bytes = secret.data?.remove(".dockerconfigjson")?;
-    let text = String::from_utf8(bytes.0).ok()?;
+    let data = secret.data["data"][".dockerconfigjson"].as_str()?;
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(data)
+        .ok()?;
+    let text = String::from_utf8(bytes).ok()?;
     serde_json::from_str::<Value>(&text).ok().map(|_| text)
 }
