@@ -1,8 +1,11 @@
 //! Clusters: in, whole objects as the API shows them; out, what they mean (pools, rollouts, proofs) and the modules that change them.
 
+mod around;
 mod await_objects;
 mod compare;
 pub mod connection;
+pub mod diagnose;
+mod diagnose_pool;
 mod drain;
 mod dynamic;
 mod exec;
@@ -29,6 +32,7 @@ pub mod pools;
 mod preflight;
 pub mod proof;
 mod release_info;
+mod repair_pool;
 mod rollout;
 mod waiting;
 
@@ -41,6 +45,7 @@ pub use machine_config::FIELD_MANAGER;
 /// Every module of this folder.
 pub fn modules() -> Vec<Arc<dyn DynModule>> {
     vec![
+        erase(diagnose_pool::DiagnosePool),
         erase(k8s::K8s),
         erase(k8s_drain::K8sDrain),
         erase(k8s_exec::K8sExec),
@@ -51,6 +56,7 @@ pub fn modules() -> Vec<Arc<dyn DynModule>> {
         erase(node_image_info::NodeImageInfo),
         erase(preflight::LayerPreflight),
         erase(release_info::ReleaseInfo),
+        erase(repair_pool::RepairPool),
         erase(rollout::Rollout),
     ]
 }

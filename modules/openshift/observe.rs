@@ -1,5 +1,5 @@
 //! In: whole objects (a pool, the rendered MachineConfig that it names, its nodes) and what is wanted. Out: where the
-//! rollout stands, node by node, and what blocks it. Pure: watches only feed it.
+//! rollout stands, node by node. Pure: watches only feed it. What blocks it is [`super::diagnose`]'s.
 //!
 //! Content is the anchor: a pool has noticed a change when the rendered MachineConfig named in `spec.configuration`
 //! carries the wanted `osImageURL`; never because of `Updated=True`, a new name, or the list of sources.
@@ -7,8 +7,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::objects::{MCO_NAMESPACE, annotation, condition, is_true, name};
-use super::pools::{is_available, max_unavailable};
+use super::objects::{annotation, condition, is_true, name};
+use super::pools::is_available;
 
 /// What is looked at.
 #[derive(Debug, Clone)]
@@ -255,149 +255,6 @@ fn state(node: &Value, target: &str) -> NodeState {
     }
 }
 
-/// Why nothing moves.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Diagnosis {
-    pub cause: String,
-    /// The object and field that say so.
-    pub evidence: String,
-    pub remedy: String,
-    pub command: String,
-}
-
-impl Diagnosis {
-    /// All nodes are settled, and one cannot be asked what it booted.
-    pub fn unasked(why: &str) -> Self {
-        Self {
-            cause: format!("a node cannot be asked what it booted: {why}"),
-            evidence: "pods of the machine-config daemon".to_owned(),
-            remedy: "try another way of asking: `proof: debug` or `proof: ssh`".to_owned(),
-            command: format!(
-                "oc -n {MCO_NAMESPACE} get pods -l k8s-app=machine-config-daemon -o wide"
-            ),
-        }
-    }
-}
-
-/// The most likely reason why a rollout does not move.
-pub fn diagnose(snapshot: &Snapshot<'_>, progress: &Progress) -> Diagnosis {
-    let pool = &progress.pool;
-    let told = |cause: String, evidence: String, remedy: &str, command: String| Diagnosis {
-        cause,
-        evidence,
-        remedy: remedy.to_owned(),
-        command,
-    };
-    let message = |kind: &str| {
-        condition(snapshot.pool, kind)
-            .filter(|condition| condition["status"] == "True")
-            .and_then(|condition| condition["message"].as_str())
-    };
-    if let Some(text) = message("RenderDegraded") {
-        return told(
-            format!("the pool's configuration cannot be rendered: {text}"),
-            format!("MachineConfigPool {pool}: status.conditions[RenderDegraded]"),
-            "mend or delete the MachineConfig that it names",
-            format!("oc get mcp {pool} -o yaml"),
-        );
-    }
-    if let Some(node) = progress
-        .nodes
-        .iter()
-        .find(|node| node.phase == Phase::Degraded)
-    {
-        return told(
-            format!("node {} is degraded: {}", node.name, node.reason),
-            format!(
-                "Node {}: metadata.annotations[machineconfiguration.openshift.io/reason]",
-                node.name
-            ),
-            "read the daemon's log; when the image is the reason, take the layer back",
-            format!(
-                "oc -n openshift-machine-config-operator logs -l k8s-app=machine-config-daemon --field-selector spec.nodeName={}",
-                node.name
-            ),
-        );
-    }
-    if progress.paused {
-        return told(
-            format!("pool {pool} is paused"),
-            format!("MachineConfigPool {pool}: spec.paused"),
-            "unpause the pool when its nodes may reboot",
-            format!("oc patch mcp {pool} --type merge -p '{{\"spec\":{{\"paused\":false}}}}'"),
-        );
-    }
-    if !progress.noticed {
-        return told(
-            format!("pool {pool} does not go to the wanted image"),
-            format!("MachineConfig {}: spec.osImageURL", progress.rendered),
-            "another MachineConfig may win, or the operator may be busy",
-            format!("oc get mc {} -o yaml", progress.rendered),
-        );
-    }
-    if let Some(node) = progress
-        .nodes
-        .iter()
-        .find(|node| node.phase == Phase::Draining)
-    {
-        return told(
-            format!("node {} is not drained: a pod cannot be evicted", node.name),
-            format!(
-                "Node {}: desiredDrain differs from lastAppliedDrain",
-                node.name
-            ),
-            "look for a PodDisruptionBudget that allows no disruption",
-            "oc get pdb -A".to_owned(),
-        );
-    }
-    if let Some(node) = progress
-        .nodes
-        .iter()
-        .find(|node| node.phase == Phase::Rebooting)
-    {
-        return told(
-            format!("node {} is not ready", node.name),
-            format!("Node {}: status.conditions[Ready]", node.name),
-            "look at the machine's console: it may not come back from its reboot",
-            format!("oc describe node {}", node.name),
-        );
-    }
-    if progress.settled == progress.nodes.len() && !progress.lacks.is_empty() {
-        return told(
-            progress.lacks.clone(),
-            format!("MachineConfigPool {pool}: status"),
-            "the machine-config controller may be busy, or a node may belong to several pools",
-            format!("oc get mcp {pool} -o yaml"),
-        );
-    }
-    let count = snapshot.nodes.len();
-    let away: Vec<&str> = snapshot
-        .nodes
-        .iter()
-        .filter(|node| !is_available(node))
-        .map(|node| name(node))
-        .collect();
-    if away.len() >= max_unavailable(snapshot.pool, count) {
-        return told(
-            format!(
-                "{} of {count} nodes are away ({}), and no more may be",
-                away.len(),
-                away.join(", ")
-            ),
-            format!("MachineConfigPool {pool}: spec.maxUnavailable; Node: spec.unschedulable"),
-            "uncordon the node that somebody cordoned",
-            away.first()
-                .map_or_else(String::new, |node| format!("oc adm uncordon {node}")),
-        );
-    }
-    told(
-        "no reason can be seen".to_owned(),
-        format!("MachineConfigPool {pool}: status.conditions"),
-        "read the machine-config controller's log",
-        "oc -n openshift-machine-config-operator logs deploy/machine-config-controller".to_owned(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -540,23 +397,6 @@ mod tests {
                 "{path}"
             );
         }
-    }
-
-    #[test]
-    fn a_cordoned_node_is_named_as_what_blocks() {
-        let (pool, wanted) = (pool("B"), rendered("B", "L1"));
-        let mut cordoned = node("A", "A", "Done", "True");
-        cordoned["spec"]["unschedulable"] = json!(true);
-        let snapshot = Snapshot {
-            pool: &pool,
-            rendered: Some(&wanted),
-            nodes: vec![&cordoned],
-        };
-        let diagnosis = diagnose(&snapshot, &observe(&snapshot, "L1"));
-        assert!(
-            diagnosis.cause.contains("n1") && diagnosis.command == "oc adm uncordon n1",
-            "{diagnosis:?}"
-        );
     }
 
     #[test]

@@ -110,8 +110,18 @@ pub fn role_label(pool: &Value) -> Option<(String, String)> {
         .cloned()
 }
 
-/// MachineConfigs that feed the pool and set an OS image, in the order of their names; the last one wins. Rendered ones
-/// and those of the installation (`00-`) that a template controller made are not counted.
+/// The roles of a node, by its labels.
+pub fn roles_of(node: &Value) -> impl Iterator<Item = &str> {
+    let labels = node["metadata"]["labels"].as_object();
+    labels
+        .into_iter()
+        .flat_map(serde_json::Map::keys)
+        .filter_map(|key| key.strip_prefix("node-role.kubernetes.io/"))
+}
+
+/// MachineConfigs that feed the pool and set an OS image, in the order in which they are merged: those of the role
+/// `worker` by name, then all others by name; the last one wins (MCO: `pkg/controller/common/helpers.go`). Rendered ones
+/// and those that a template controller made are not counted.
 pub fn image_setters<'m>(pool: &Value, machine_configs: &'m [Value]) -> Vec<&'m Value> {
     let mut found: Vec<&Value> = machine_configs
         .iter()
@@ -131,7 +141,10 @@ pub fn image_setters<'m>(pool: &Value, machine_configs: &'m [Value]) -> Vec<&'m 
                 .is_null()
         })
         .collect();
-    found.sort_by_key(|config| name(config));
+    found.sort_by_key(|config| {
+        let role = &config["metadata"]["labels"][format!("{PREFIX}role")];
+        (role != "worker", name(config))
+    });
     found
 }
 

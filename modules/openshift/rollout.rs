@@ -40,6 +40,10 @@ pub struct Args {
     /// Seconds without any change after which the reason is told.
     #[serde(default = "stall")]
     pub(super) stall: u64,
+    /// Seconds without any change after which it fails because of a degraded node: some mend themselves, such as those
+    /// whose registry was away.
+    #[serde(default = "degraded")]
+    pub(super) degraded: u64,
     /// Kubeconfig of the cluster; the host's by default.
     kubeconfig: Option<PathBuf>,
     /// Context in the kubeconfig; the host's by default.
@@ -51,6 +55,10 @@ fn timeout() -> u64 {
 }
 
 fn stall() -> u64 {
+    60
+}
+
+fn degraded() -> u64 {
     600
 }
 

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::around::around;
 use super::connection::Cluster;
+use super::diagnose::{Diagnosis, diagnose};
 use super::look::{booted, entry};
 use super::mirror::Mirror;
 use super::objects::{self, machine_config, machine_config_pool, name, node};
-use super::observe::{self, Phase, Snapshot, diagnose, observe};
+use super::observe::{self, Phase, Snapshot, observe};
 use super::pools::members;
 use super::proof::Booted;
 use super::rollout::{Args, Work, result};
@@ -90,7 +92,7 @@ pub(super) async fn wait(
             Ok(None) => {}
             // An API server that is away for a while (single-node clusters reboot it) is no failure of the rollout.
             Err(problem) if problem.kind == ErrorKind::Unreachable => {
-                waiting.idle(Some(&problem), None)?;
+                waiting.idle(Some(&problem), None).await?;
                 platform.status(format!("pool {}: {problem}; trying again", args.pool));
                 tokio::select! {
                     () = platform.clock.sleep(BREATH) => {}
@@ -160,7 +162,7 @@ impl Waiting<'_> {
                 &proven,
             )));
         }
-        self.idle(None, Some((&snapshot, &progress)))?;
+        self.idle(None, Some((&snapshot, &progress))).await?;
         self.last = Some(progress);
         Ok(None)
     }
@@ -297,8 +299,8 @@ impl Waiting<'_> {
         Ok(())
     }
 
-    /// Without change: the reason after `stall`, a failure after `timeout`; a degraded node fails after `stall`.
-    fn idle(
+    /// Without change: the reason after `stall`, a failure after `timeout`; with a degraded node after `degraded`.
+    async fn idle(
         &mut self,
         problem: Option<&ModuleError>,
         seen: Option<(&Snapshot<'_>, &observe::Progress)>,
@@ -309,20 +311,21 @@ impl Waiting<'_> {
         if idle < limit(self.args.stall) && idle < limit(self.args.timeout) {
             return Ok(());
         }
-        let mut diagnosis = seen.map(|(snapshot, progress)| diagnose(snapshot, progress));
-        if let (Some(why), Some((_, progress))) = (&self.unasked, seen)
-            && progress.is_settled()
-        {
-            diagnosis = Some(observe::Diagnosis::unasked(why));
-        }
         let is_degraded = seen.is_some_and(|(_, progress)| {
             progress
                 .nodes
                 .iter()
                 .any(|node| node.phase == Phase::Degraded)
         });
-        if idle >= limit(self.args.timeout) || is_degraded {
-            let cause = match (&diagnosis, problem) {
+        let is_over =
+            idle >= limit(self.args.timeout) || (is_degraded && idle >= limit(self.args.degraded));
+        if self.stalled && !is_over {
+            return Ok(());
+        }
+        let found = self.diagnosed(seen).await;
+        let diagnosis = found.first();
+        if is_over {
+            let cause = match (diagnosis, problem) {
                 (Some(diagnosis), _) => diagnosis.cause.clone(),
                 (None, Some(problem)) => problem.message.clone(),
                 (None, None) => "the first lists have not come".to_owned(),
@@ -331,26 +334,44 @@ impl Waiting<'_> {
                 ErrorKind::Timeout,
                 format!("pool `{}`: no change for {idle} s: {cause}", self.args.pool),
             );
-            if let Some(diagnosis) = &diagnosis {
+            if let Some(diagnosis) = diagnosis {
                 error = error
                     .hint(format!(
                         "{}: `{}` (seen in {})",
                         diagnosis.remedy, diagnosis.command, diagnosis.evidence
                     ))
-                    .with("diagnosis", json!(diagnosis));
+                    .with("diagnosis", json!(diagnosis))
+                    .with("diagnoses", json!(found));
             }
             let proven: Vec<&Value> = self.proven.values().collect();
             return Err(error.with("nodes_proven", json!(proven)));
         }
-        if !self.stalled {
-            self.stalled = true;
-            if let Some(diagnosis) = diagnosis {
-                let mut value = json!(diagnosis);
+        self.stalled = true;
+        for diagnosis in &found {
+            let mut value = json!(diagnosis);
+            if value["since"].is_null() {
                 value["since"] = json!(self.changed.to_string());
-                value["pool"] = json!(self.args.pool);
-                self.platform.progress.send(Progress::Stall(value));
             }
+            value["pool"] = json!(self.args.pool);
+            self.platform.progress.send(Progress::Stall(value));
         }
         Ok(())
+    }
+
+    /// Why nothing moves: what is around the pool is read for this, and only for this.
+    async fn diagnosed(&self, seen: Option<(&Snapshot<'_>, &observe::Progress)>) -> Vec<Diagnosis> {
+        let Some((snapshot, progress)) = seen else {
+            return Vec::new();
+        };
+        if let (Some(why), true) = (&self.unasked, progress.is_settled()) {
+            return vec![Diagnosis::unasked(why)];
+        }
+        let nodes = snapshot.nodes.iter().zip(&progress.nodes);
+        let draining: Vec<&Value> = nodes
+            .filter(|(_, state)| state.phase == Phase::Draining)
+            .map(|(node, _)| *node)
+            .collect();
+        let around = around(&self.cluster, &draining).await;
+        diagnose(snapshot, progress, &around, &self.work.image)
     }
 }

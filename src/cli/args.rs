@@ -27,6 +27,10 @@ pub enum Command {
     Check(CheckArgs),
     /// Show the settings, each with the place that it comes from.
     Config(ConfigArgs),
+    /// Say why a pool's nodes do not get where the pool goes; on every cluster of the inventory.
+    Diagnose(PoolArgs),
+    /// Free nodes that still go to a configuration which their pool has left; reboots nothing.
+    Repair(PoolArgs),
     /// Show the inventory as layerplay reads it.
     Inventory(InventoryArgs),
     /// Show what a module does, its arguments and examples; without a name, list all.
@@ -64,7 +68,7 @@ pub enum Format {
     Junit,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct InventoryOptions {
     /// Inventory file, folder, executable, or a comma-separated list of hosts; may be given more than once.
     #[arg(short, long = "inventory", visible_alias = "inventory-file", value_name = "INVENTORY", env = "LAYERPLAY_INVENTORY", value_delimiter = None)]
@@ -157,7 +161,7 @@ pub struct ReachOptions {
     pub sftp_extra_args: Option<String>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "each is an option of the command line, and they go together in any way"
@@ -211,6 +215,25 @@ pub struct RunArgs {
     /// Ask before each task.
     #[arg(long)]
     pub step: bool,
+    /// More detail; up to four times.
+    #[arg(short, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// `pretty` on a terminal by default, else `ansible`.
+    #[arg(long, value_enum, env = "LAYERPLAY_FORMAT")]
+    pub format: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+pub struct PoolArgs {
+    /// The pool's name.
+    pub pool: String,
+    #[command(flatten)]
+    pub inventory: InventoryOptions,
+    #[command(flatten)]
+    pub vault: VaultOptions,
+    /// Say what would change, and change nothing.
+    #[arg(short = 'C', long)]
+    pub check: bool,
     /// More detail; up to four times.
     #[arg(short, action = ArgAction::Count)]
     pub verbose: u8,

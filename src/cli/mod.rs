@@ -17,6 +17,7 @@ mod commands {
     mod junit;
     pub(super) mod lab;
     mod list;
+    pub(super) mod pool;
     mod project;
     pub(super) mod run;
     pub(super) mod vault;
@@ -41,6 +42,8 @@ pub fn run() -> u8 {
         Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Config(args) => commands::config::run(&args),
+        Command::Diagnose(args) => commands::pool::diagnose(args),
+        Command::Repair(args) => commands::pool::repair(args),
         Command::Inventory(args) => commands::inventory::run(&args),
         Command::Doc { module, schema } => commands::doc::run(module.as_deref(), schema),
         Command::Init { dir } => commands::init::run(&dir),

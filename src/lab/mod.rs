@@ -77,10 +77,11 @@ impl Pulls for FromRegistry {
         if !self.0.has_manifest(repository, digest) {
             return Err(missing());
         }
-        Ok(self
-            .0
-            .label(repository, digest, "version")
-            .unwrap_or_default())
+        let label = |name: &str| self.0.label(repository, digest, name);
+        if label("ostree.bootable").is_none() && label("containers.bootc").is_none() {
+            return Err("Target image does not have ostree.bootable label".to_owned());
+        }
+        Ok(label("version").unwrap_or_default())
     }
 }
 

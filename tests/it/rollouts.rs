@@ -59,12 +59,16 @@ impl Reached {
     async fn run(&self, playbook: &str, args: &[&str]) -> Said {
         let path = self.dir.path().join("playbook.yml");
         std::fs::write(&path, playbook).unwrap();
+        let path = path.display().to_string();
+        self.call(&[&["run", &path], args].concat()).await
+    }
+
+    async fn call(&self, args: &[&str]) -> Said {
         let mut command = Command::new(env!("CARGO_BIN_EXE_layerplay"));
         command
-            .args(["run", "--format", "json", "-i"])
-            .arg(&self.inventory)
             .args(args)
-            .arg(&path);
+            .args(["--format", "json", "-i"])
+            .arg(&self.inventory);
         let output = tokio::task::spawn_blocking(move || command.output())
             .await
             .unwrap()
@@ -102,6 +106,105 @@ const LAYER: &str = "
     - apply_layer: {pool: canary, image: \"{{ built.image }}\"}
     - apply_layer: {pool: worker, image: \"{{ built.image }}\"}
 ";
+
+/// An image that no node can boot (the release payload, which some take for the OS image): what is in the way is named, and the pool gets back what it had.
+async fn failure(reached: &Reached) {
+    let layer = "
+- hosts: staging
+  tasks:
+    - release_info:
+      register: release
+    - layered_image:
+        name: \"{{ registry }}/hello\"
+        tag: \"1\"
+        content: |
+          FROM {{ release.os_image }}
+          LABEL org.opencontainers.image.title=hello
+        base: \"{{ release.os_image }}\"
+      register: built
+";
+    // The pool had no layer: back to the base image.
+    let first = format!(
+        "{layer}    - apply_layer: {{pool: worker, image: \"{{{{ release.image }}}}\", force: [bootable], on_failure: rollback, stall: 1, degraded: 2}}
+      ignore_errors: true
+      register: tried
+    - assert:
+        that:
+          - tried is failed
+          - tried.diagnosis.failure == 'not_bootable'
+          - tried.diagnosis.node is match('worker-')
+    - verify_layer: {{pool: worker, base: true}}
+"
+    );
+    let run = reached.run(&first, &[]).await;
+    assert_eq!(run.code, Some(0), "{}", run.text);
+    let stalls = run.events.iter().filter(|event| event["event"] == "stall");
+    assert!(stalls.count() > 0, "{}", run.text);
+    // It had one: back to that.
+    let second = format!(
+        "{layer}    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\"}}
+    - apply_layer: {{pool: worker, image: \"{{{{ release.image }}}}\", force: [bootable], on_failure: rollback, stall: 1, degraded: 2}}
+      ignore_errors: true
+    - verify_layer: {{pool: worker, image: \"{{{{ built.image }}}}\"}}
+    - machine_config_pool_info: {{name: worker}}
+      register: seen
+    - assert: {{that: [\"not seen.pools[0].paused\", \"seen.pools[0].verdict == 'updated'\"]}}
+    - remove_layer: {{pool: worker}}
+"
+    );
+    let run = reached.run(&second, &[]).await;
+    assert_eq!(run.code, Some(0), "{}", run.text);
+    // Somebody deletes a bad MachineConfig and walks away: nothing frees the node until it is repaired.
+    let third = format!(
+        "{layer}    - machine_config: {{name: 99-bad, pool: worker, os_image: \"{{{{ release.image }}}}\"}}
+    - rollout: {{pool: worker, image: \"{{{{ release.image }}}}\", stall: 1, degraded: 2}}
+      ignore_errors: true
+    - machine_config: {{name: 99-bad, state: absent}}
+    - rollout: {{pool: worker, base: true, stall: 1, degraded: 2}}
+      ignore_errors: true
+      register: trapped
+    - assert: {{that: trapped.diagnosis.failure == 'stuck'}}
+"
+    );
+    let run = reached.run(&third, &[]).await;
+    assert_eq!(run.code, Some(0), "{}", run.text);
+    let seen = reached.call(&["diagnose", "worker", "-l", "staging"]).await;
+    assert_eq!((seen.code, seen.changed()), (Some(0), 0), "{}", seen.text);
+    assert!(
+        seen.text.contains("layerplay repair worker"),
+        "{}",
+        seen.text
+    );
+    for (args, changed) in [
+        (
+            ["repair", "worker", "-l", "staging", "--check"].as_slice(),
+            1,
+        ),
+        (&["repair", "worker", "-l", "staging"], 1),
+        (&["repair", "worker", "-l", "staging"], 0),
+    ] {
+        let run = reached.call(args).await;
+        assert_eq!(
+            (run.code, run.changed()),
+            (Some(0), changed),
+            "{}",
+            run.text
+        );
+    }
+    let last = "
+- hosts: staging
+  tasks:
+    - diagnose_pool: {pool: worker}
+      register: seen
+      until: seen.settled
+      delay: 1
+      retries: 60
+    - assert: {that: \"seen.failures == []\"}
+    - verify_layer: {pool: worker, base: true}
+";
+    let run = reached.run(last, &[]).await;
+    assert_eq!(run.code, Some(0), "{}", run.text);
+}
 
 async fn story(reached: &Reached) {
     let dry = reached.run(LAYER, &["--check"]).await;
@@ -207,7 +310,9 @@ async fn on_the_labs_api() {
     let lab = Lab::start(Pace::fast()).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let inventory = lab.write(dir.path()).unwrap();
-    story(&Reached { dir, inventory }).await;
+    let reached = Reached { dir, inventory };
+    story(&reached).await;
+    failure(&reached).await;
     drop(lab);
 }
 
@@ -224,7 +329,9 @@ async fn on_a_real_api_server() {
         ),
     )
     .unwrap();
-    story(&Reached { dir, inventory }).await;
+    let reached = Reached { dir, inventory };
+    story(&reached).await;
+    failure(&reached).await;
 }
 
 fn inventory_text(kubeconfig: &Path, registry: &str) -> String {
