@@ -2,6 +2,7 @@
 
 mod around;
 mod await_objects;
+mod blockers;
 mod compare;
 pub mod connection;
 pub mod diagnose;

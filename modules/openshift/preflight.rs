@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::blockers::{Blocker, blockers};
 use super::connection::Cluster;
 use super::look::{PoolView, base_image};
 use super::objects::{
@@ -181,6 +182,10 @@ struct Plan {
     /// Those that run another image now, and reboot.
     reboots: Vec<String>,
     at_once: usize,
+    /// Pods that would not let their nodes be drained now.
+    blockers: Vec<Blocker>,
+    /// Some run the same digest under another name, and reboot all the same.
+    same_digest: bool,
     /// Custom pools that take the image over, with their nodes: they select worker's MachineConfigs and set no image
     /// of their own.
     inherited: Vec<(String, Vec<String>)>,
@@ -242,7 +247,14 @@ impl Plan {
             })
             .filter(|(_, nodes): &(String, Vec<String>)| !nodes.is_empty())
             .collect();
+        let digest = |image: &str| image.split_once('@').map(|(_, digest)| digest.to_owned());
         Ok(Self {
+            blockers: blockers(cluster, &reboots).await,
+            // The operator compares names as they are written (MCO: pkg/daemon/rpm-ostree.go).
+            same_digest: reboots.iter().any(|node| {
+                let own = image_of(node).and_then(digest);
+                own.is_some() && own == digest(&wanted)
+            }),
             at_once: max_unavailable(&view.pool, nodes.len()),
             reboots: owned(&reboots),
             nodes: owned(&nodes),
@@ -257,7 +269,7 @@ impl Plan {
             .map(|(pool, nodes)| json!({"pool": pool, "nodes": nodes}))
             .collect();
         json!({"pool": args.pool, "nodes": self.nodes, "reboots": self.reboots.len(), "reboot": self.reboots,
-            "at_once": self.at_once, "inherited": inherited})
+            "at_once": self.at_once, "inherited": inherited, "blockers": self.blockers, "same_digest": self.same_digest})
     }
 
     /// For people; nothing when no node would reboot.
@@ -281,6 +293,22 @@ impl Plan {
         );
         if count > NAMED {
             text.push_str(&format!(" and {} more", count - NAMED));
+        }
+        if self.same_digest {
+            text.push_str("; they run the same digest under another name, and reboot all the same");
+        }
+        if !self.blockers.is_empty() {
+            let named: Vec<String> = self
+                .blockers
+                .iter()
+                .take(NAMED)
+                .map(ToString::to_string)
+                .collect();
+            text.push_str(&format!(
+                "; {} would not let their nodes be drained now: {}",
+                self.blockers.len(),
+                named.join(", ")
+            ));
         }
         for (pool, nodes) in &self.inherited {
             text.push_str(&format!(

@@ -128,6 +128,15 @@ async fn drains(reached: &Reached) {
 
     // A budget refuses: at once, and after some time. Its words are told, and the node stays cordoned.
     allow(&budgets, "web-budget", 0).await;
+    // It is told before anything is written that makes the operator drain the node; nothing is evicted for that.
+    reached
+        .run(
+            "    - release_info:\n      register: release\n    - layer_preflight: {pool: worker, name: 99-x, image: \"{{ release.image }}\", force: [bootable, cordoned]}\n      register: seen\n    - assert:\n        that:\n          - seen.plan.blockers | map(attribute='pod') == ['held']\n          - seen.plan.blockers[0].message is search('disruption budget')\n          - not seen.plan.same_digest\n",
+            &[],
+        )
+        .await
+        .ok(0);
+    there_are(&pods, &["held"]).await;
     let all = |more: &str| {
         format!(
             "    - k8s_drain: {{name: worker-0, delete_options: {{{bold}, delete_emptydir_data: true{more}}}}}\n"

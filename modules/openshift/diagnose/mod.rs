@@ -20,6 +20,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use failure::Failure;
+pub(super) use nodes::{DRAIN, covers, has_room};
 
 use super::objects::{MCO_NAMESPACE, PREFIX, annotation, condition, is_true, name};
 use super::observe::{Phase, Progress, Snapshot};

@@ -9,7 +9,7 @@ use super::super::pools::{roles_of, selects};
 use super::{Diagnosis, Failure, Situation, reasons};
 
 /// What the operator's own drain does: everything but what `DaemonSet`s make (MCO: `drain_controller.go`).
-const DRAIN: Allowed = Allowed {
+pub(in super::super) const DRAIN: Allowed = Allowed {
     unmanaged: true,
     daemon_sets: true,
     empty_dirs: true,
@@ -132,11 +132,8 @@ fn blocked(all: &Situation<'_>, node: &Value) -> Diagnosis {
         .collect();
     let left = plan(&own, DRAIN).leaving;
     let held = |budget: &Value| -> Vec<&Value> {
-        let status = &budget["status"];
-        let is_closed = status["disruptionsAllowed"].as_i64().unwrap_or_default() == 0
-            && status["expectedPods"].as_i64().unwrap_or_default() > 0;
         own.iter()
-            .filter(|pod| is_closed && covers(budget, pod))
+            .filter(|pod| covers(budget, pod))
             .filter(|pod| {
                 left.iter().any(|leaving| {
                     leaving.uid == pod["metadata"]["uid"].as_str().unwrap_or_default()
@@ -145,7 +142,7 @@ fn blocked(all: &Situation<'_>, node: &Value) -> Diagnosis {
             })
             .collect()
     };
-    for budget in &all.around.budgets {
+    for budget in all.around.budgets.iter().filter(|budget| !has_room(budget)) {
         let pods = held(budget);
         if pods.is_empty() {
             continue;
@@ -190,6 +187,12 @@ fn blocked(all: &Situation<'_>, node: &Value) -> Diagnosis {
     )
     .on(node_name)
     .since(since)
+}
+
+/// Whether a budget lets any of its pods go, or has none.
+pub(in super::super) fn has_room(budget: &Value) -> bool {
+    let number = |field: &str| budget["status"][field].as_i64().unwrap_or_default();
+    number("disruptionsAllowed") > 0 || number("expectedPods") == 0
 }
 
 /// Whether a budget is about a pod. Without a selector it is about none, with an empty one about all of its namespace.
