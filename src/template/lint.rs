@@ -8,6 +8,7 @@ use minijinja::value::ValueKind;
 use minijinja::{ErrorKind, Value};
 
 use super::dialect::environment;
+use super::embedded::{Where, inline};
 use super::errors::{TemplateError, TemplateErrorKind};
 use super::explain::environment_has;
 use super::facts::FactNames;
@@ -79,8 +80,10 @@ impl Lint {
     /// One expression without braces: `var:` of debug.
     pub fn expression(&mut self, text: &TemplateText) {
         self.facts.template(&text.text);
+        // Names are looked for where they are written.
         let rewritten = rewrite(&text.text);
-        match environment().compile_expression_owned(rewritten.text) {
+        let meant = rewrite(&inline(&text.text, Where::Everywhere)).text;
+        match environment().compile_expression_owned(meant) {
             Ok(_) => self.take(text, &rewritten.chains, &rewritten.plugins),
             Err(problem) => self
                 .problems

@@ -18,6 +18,7 @@
 mod about;
 mod clock;
 mod dialect;
+mod embedded;
 mod errors;
 mod expand;
 mod explain;

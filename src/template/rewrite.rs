@@ -4,8 +4,10 @@
 //! defined, and `{{ a.b }}` fails. The engine underneath has no such mode, so a step becomes a filter that hands on
 //! what is undefined: `a.b` is `(a|__a('b'))`, `a[i]` is `(a|__i(i))`. Plugin names lose `ansible.builtin.`.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
+use super::embedded::{Where, inline};
 use super::operators::operators;
 
 /// The filter behind `a.b`.
@@ -74,6 +76,18 @@ pub(super) fn rewrite_value(source: &str) -> Rewritten {
 }
 
 fn rewritten(source: &str, is_value: bool) -> Rewritten {
+    let written = steps(source, is_value);
+    match inline(source, Where::Lookups) {
+        Cow::Borrowed(_) => written,
+        // The names keep the places where they are written.
+        Cow::Owned(meant) => Rewritten {
+            text: steps(&meant, is_value).text,
+            ..written
+        },
+    }
+}
+
+fn steps(source: &str, is_value: bool) -> Rewritten {
     let tokens = tokens(source);
     let mut rewriter = Rewriter {
         source,

@@ -8,6 +8,7 @@ use std::sync::{Arc, RwLock};
 use minijinja::{ErrorKind, Expression, Value};
 
 use super::dialect::environment;
+use super::embedded::{Where, inline};
 use super::errors::{TemplateError, TemplateErrorKind};
 use super::expand::{Place, nowhere, settle};
 use super::explain::{explain, plain};
@@ -161,6 +162,13 @@ impl Templar {
                 let whole = text.text.trim();
                 let value = if whole.starts_with("{{") || whole.starts_with("{%") {
                     self.template(text, &place)?
+                } else if let Cow::Owned(meant) = inline(&text.text, Where::Everywhere) {
+                    let meant = TemplateText {
+                        text: Arc::from(meant),
+                        span: text.span.clone(),
+                        offset: None,
+                    };
+                    self.one(&meant, 0..meant.text.len(), &place, false)?
                 } else {
                     self.one(text, 0..text.text.len(), &place, false)?
                 };
