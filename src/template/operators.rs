@@ -36,20 +36,19 @@ pub(super) fn operators(source: &str) -> String {
     if deep.count() > MANY {
         return source.to_owned();
     }
-    let (text, used) = level(source, &tokens, 0, 0);
-    // Brackets that do not match: the engine says so.
-    if used == tokens.len() {
-        text
-    } else {
-        source.to_owned()
+    match level(source, &tokens, 0, 0) {
+        Some((text, used)) if used == tokens.len() => text,
+        // Brackets that do not match: the engine says so.
+        _ => source.to_owned(),
     }
 }
 
 /// Brackets inside brackets that are followed.
 const DEPTH: usize = 150;
 
-/// From a token to the end of its level. The text, and the first token that was not used.
-fn level(source: &str, tokens: &[Token], from: usize, depth: usize) -> (String, usize) {
+/// From a token to the end of its level. The text, and the first token that was not used; nothing when a bracket is never
+/// closed.
+fn level(source: &str, tokens: &[Token], from: usize, depth: usize) -> Option<(String, usize)> {
     let mut parts: Vec<(Part, Range<usize>)> = Vec::new();
     let mut at = from;
     while let Some(token) = tokens.get(at) {
@@ -63,11 +62,9 @@ fn level(source: &str, tokens: &[Token], from: usize, depth: usize) -> (String, 
         if token.kind == Kind::Sign {
             match word {
                 "(" | "[" | "{" if depth < DEPTH => {
-                    let (inner, next) = level(source, tokens, at, depth + 1);
+                    let (inner, next) = level(source, tokens, at, depth + 1)?;
                     let start = range.end;
-                    let Some(close) = tokens.get(next) else {
-                        return (String::new(), from);
-                    };
+                    let close = tokens.get(next)?;
                     let lead = tokens.get(at).map_or(start, |token| token.at.start);
                     let tail = tokens[next - 1].at.end.max(start);
                     let lead = if next > at { &source[start..lead] } else { "" };
@@ -102,7 +99,7 @@ fn level(source: &str, tokens: &[Token], from: usize, depth: usize) -> (String, 
         }
         parts.push((part, range));
     }
-    (joined(source, &parts), at)
+    Some((joined(source, &parts), at))
 }
 
 /// The parts of one level, with the operators rewritten.
@@ -432,6 +429,12 @@ fn modulo(a: &Value, b: &Value) -> Result<Value, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn brackets_that_are_never_closed_are_read_once() {
+        let open = "[{(".repeat(40) + " a < b - c";
+        assert_eq!(operators(&open), open);
+    }
 
     #[test]
     fn operators_become_filters() {
