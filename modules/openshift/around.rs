@@ -7,9 +7,19 @@ use serde_json::Value;
 use super::connection::Cluster;
 use super::diagnose::Around;
 use super::objects::{self, api, json, name};
+use super::observe::{Phase, Progress, Snapshot};
 
-/// Reads it all, once. `draining` are the nodes whose pods are looked at.
-pub(super) async fn around(cluster: &Cluster, draining: &[&Value]) -> Around {
+/// Reads it all, once; pods and budgets only where nodes are drained.
+pub(super) async fn around(
+    cluster: &Cluster,
+    snapshot: &Snapshot<'_>,
+    progress: &Progress,
+) -> Around {
+    let states = snapshot.nodes.iter().zip(&progress.nodes);
+    let draining: Vec<&Value> = states
+        .filter(|(_, state)| state.phase == Phase::Draining)
+        .map(|(node, _)| *node)
+        .collect();
     let list = async |kind| objects::list(cluster, &kind).await.unwrap_or_default();
     let find = async |kind, name: &str| objects::find(cluster, &kind, name).await.ok().flatten();
     let (pools, nodes, machine_configs, machine_config_nodes, builds) = tokio::join!(
@@ -24,7 +34,7 @@ pub(super) async fn around(cluster: &Cluster, draining: &[&Value]) -> Around {
         find(objects::controller_config(), "machine-config-controller"),
     );
     let mut pods = Vec::new();
-    for node in draining {
+    for node in &draining {
         pods.extend(pods_on(cluster, name(node)).await);
     }
     let budgets = if draining.is_empty() {
@@ -46,7 +56,7 @@ pub(super) async fn around(cluster: &Cluster, draining: &[&Value]) -> Around {
 }
 
 /// The pods of a node; none when they may not be read.
-pub(super) async fn pods_on(cluster: &Cluster, node: &str) -> Vec<Value> {
+async fn pods_on(cluster: &Cluster, node: &str) -> Vec<Value> {
     let here = ListParams::default().fields(&format!("spec.nodeName={node}"));
     let found = api(cluster, &objects::pod()).list(&here).await;
     let items = found.map(|found| found.items).unwrap_or_default();

@@ -11,8 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::connection::Cluster;
-use super::diagnose::{DRAIN, covers, has_room};
-use super::drain::plan;
+use super::diagnose::{has_room, held};
 use super::objects::{self, api_in, json, name};
 
 /// As many evictions as are tried at once.
@@ -61,28 +60,24 @@ pub(super) async fn blockers(cluster: &Cluster, nodes: &[&Value]) -> Vec<Blocker
             .items
             .iter()
             .filter_map(|pod| json(pod).ok())
-            .filter(|pod| covers(budget, pod))
             .filter(|pod| {
                 nodes
                     .iter()
                     .any(|node| pod["spec"]["nodeName"] == name(node))
             })
             .collect();
-        let leaving = plan(&pods, DRAIN).leaving;
-        found.extend(
-            pods.into_iter()
-                .filter(|pod| leaving.iter().any(|leaving| leaving.name == name(pod)))
-                .map(|pod| Blocker {
-                    node: pod["spec"]["nodeName"]
-                        .as_str()
-                        .unwrap_or_default()
-                        .to_owned(),
-                    namespace: namespace.to_owned(),
-                    pod: name(&pod).to_owned(),
-                    budget: name(budget).to_owned(),
-                    message: String::new(),
-                }),
-        );
+        found.extend(held(budget, &pods).into_iter().map(|pod| {
+            Blocker {
+                node: pod["spec"]["nodeName"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
+                namespace: namespace.to_owned(),
+                pod: name(pod).to_owned(),
+                budget: name(budget).to_owned(),
+                message: String::new(),
+            }
+        }));
     }
     futures_util::stream::iter(found)
         .map(|blocker| asked(cluster, blocker))

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::around::around;
 use super::diagnose::{Diagnosis, Failure, diagnose};
 use super::look::PoolView;
-use super::observe::{Phase, Snapshot, observe};
+use super::observe::{Snapshot, observe};
 use crate::contract::{Change, Module, Outcome, Supports, Touches};
 use crate::error::ModuleError;
 use crate::platform::Platform;
@@ -76,17 +76,8 @@ impl Module for DiagnosePool {
         let progress = observe(&snapshot, image);
         let mut found = Vec::new();
         if !progress.is_settled() {
-            let states = snapshot.nodes.iter().zip(&progress.nodes);
-            let draining: Vec<&Value> = states
-                .filter(|(_, state)| state.phase == Phase::Draining)
-                .map(|(node, _)| *node)
-                .collect();
-            found = diagnose(
-                &snapshot,
-                &progress,
-                &around(&cluster, &draining).await,
-                image,
-            );
+            let around = around(&cluster, &snapshot, &progress).await;
+            found = diagnose(&snapshot, &progress, &around, image);
             // Nothing stands in the way: it moves, or has not been looked at for long enough.
             found.retain(|found| found.failure != Failure::Unknown);
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::objects::{annotation, condition, is_true, name};
-use super::pools::is_available;
+use super::pools::{is_available, is_failing};
 
 /// What is looked at.
 #[derive(Debug, Clone)]
@@ -216,7 +216,7 @@ fn state(node: &Value, target: &str) -> NodeState {
     let is_rebooting = !is_true(node, "Ready")
         || state == "Rebooting"
         || annotation(node, "post-config-action") == "Rebooting";
-    let phase = if matches!(state, "Degraded" | "Unreconcilable") {
+    let phase = if is_failing(node) {
         Phase::Degraded
     } else if desired != target {
         Phase::Waiting

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::objects::{annotation, condition, is_true, name};
+use super::pools::is_failing;
 
 /// How a pool stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -48,9 +49,7 @@ pub fn verdict(pool: &Value, members: &[&Value]) -> (Verdict, String) {
     if let Some(text) = message("RenderDegraded") {
         return (Verdict::Degraded, text);
     }
-    let broken = members
-        .iter()
-        .find(|node| matches!(annotation(node, "state"), "Degraded" | "Unreconcilable"));
+    let broken = members.iter().find(|node| is_failing(node));
     if let Some(node) = broken {
         return (
             Verdict::Degraded,

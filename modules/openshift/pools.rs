@@ -159,6 +159,29 @@ pub fn is_available(node: &Value) -> bool {
         && node["spec"]["unschedulable"] != true
 }
 
+/// Whether a node's daemon says that it failed.
+pub fn is_failing(node: &Value) -> bool {
+    matches!(
+        objects::annotation(node, "state"),
+        "Degraded" | "Unreconcilable"
+    )
+}
+
+/// The version that a cluster is being upgraded to, while it is.
+pub fn upgrades_to(version: &Value) -> Option<&str> {
+    let newest = &version["status"]["history"][0];
+    let desired = &version["status"]["desired"]["version"];
+    (newest["state"] == "Partial" || objects::is_true(version, "Progressing"))
+        .then(|| desired.as_str().unwrap_or("another version"))
+}
+
+/// The `MachineOSConfig` that builds a pool's images on the cluster.
+pub fn build_of<'b>(pool: &str, builds: &'b [Value]) -> Option<&'b Value> {
+    builds
+        .iter()
+        .find(|build| build["spec"]["machineConfigPool"]["name"] == pool)
+}
+
 /// Nodes in the order in which the operator takes them: by zone, those without one last; in a zone the oldest first
 /// (MCO: `node_controller.go` `getAllCandidateMachines`).
 pub fn sort_by_turn(nodes: &mut [&Value]) {

@@ -15,7 +15,8 @@ use super::objects::{
     self, annotation, cluster_version, condition, is_true, machine_config, machine_os_config, name,
 };
 use super::pools::{
-    image_setters, is_available, max_unavailable, members, role_label, selects, sort_by_turn,
+    build_of, image_setters, is_available, max_unavailable, members, role_label, selects,
+    sort_by_turn, upgrades_to,
 };
 use crate::contract::{Change, Module, Outcome, Supports, Touches};
 use crate::error::{ErrorKind, ModuleError};
@@ -325,11 +326,7 @@ async fn upgrade(cluster: &Cluster, refusals: &mut Vec<Refusal>) -> Result<(), M
     let Some(version) = objects::find(cluster, &cluster_version(), "version").await? else {
         return Ok(());
     };
-    let history = &version["status"]["history"][0];
-    if history["state"] == "Partial" || is_true(&version, "Progressing") {
-        let target = version["status"]["desired"]["version"]
-            .as_str()
-            .unwrap_or("another version");
+    if let Some(target) = upgrades_to(&version) {
         refusals.push(refusal(
             "upgrade",
             format!("the cluster is being upgraded to {target}"),
@@ -413,10 +410,7 @@ async fn layering(
 ) -> Result<(), ModuleError> {
     let own = name(&view.pool);
     let builds = objects::list(cluster, &machine_os_config()).await?;
-    if let Some(build) = builds
-        .iter()
-        .find(|build| build["spec"]["machineConfigPool"]["name"] == own)
-    {
+    if let Some(build) = build_of(own, &builds) {
         refusals.push(refusal(
             "on_cluster_layering",
             format!(

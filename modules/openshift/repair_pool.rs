@@ -20,7 +20,7 @@ use super::connection::Cluster;
 use super::look::PoolView;
 use super::mirror::Mirror;
 use super::objects::{self, PREFIX, annotation, machine_config, machine_config_pool, name, node};
-use super::pools::is_available;
+use super::pools::{is_available, is_failing};
 use crate::contract::{Change, FieldChange, Module, Outcome, Supports, Touches};
 use crate::error::{ErrorKind, ModuleError};
 use crate::platform::Platform;
@@ -69,7 +69,7 @@ struct Found {
 fn find(target: &str, nodes: &[Value], exists: impl Fn(&str) -> bool) -> Found {
     let mut found = Found::default();
     for node in nodes {
-        if !matches!(annotation(node, "state"), "Degraded" | "Unreconcilable") {
+        if !is_failing(node) {
             continue;
         }
         let (current, desired) = (
@@ -144,10 +144,7 @@ impl Args {
                 .map(|rendered| &rendered["spec"]["osImageURL"]);
             Ok::<_, ModuleError>(url.is_none_or(|url| url == left.as_str()))
         };
-        if !goes_there(&view).await? {
-            return Ok(view);
-        }
-        if platform.check {
+        if platform.check || !goes_there(&view).await? {
             return Ok(view);
         }
         platform.status(format!(
@@ -298,12 +295,11 @@ impl Module for RepairPool {
                 .map(|freed| freed.name.clone())
                 .collect()
         };
-        let mut waiting: Vec<String> = work.iter().map(|freed| freed.name.clone()).collect();
         let waits = async {
             loop {
                 mirror.next().await?;
                 if mirror.is_complete() {
-                    waiting = still(&mirror);
+                    let waiting = still(&mirror);
                     if waiting.is_empty() {
                         return Ok(());
                     }

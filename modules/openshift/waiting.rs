@@ -366,12 +366,7 @@ impl Waiting<'_> {
         if let (Some(why), true) = (&self.unasked, progress.is_settled()) {
             return vec![Diagnosis::unasked(why)];
         }
-        let nodes = snapshot.nodes.iter().zip(&progress.nodes);
-        let draining: Vec<&Value> = nodes
-            .filter(|(_, state)| state.phase == Phase::Draining)
-            .map(|(node, _)| *node)
-            .collect();
-        let around = around(&self.cluster, &draining).await;
+        let around = around(&self.cluster, snapshot, progress).await;
         diagnose(snapshot, progress, &around, &self.work.image)
     }
 }

@@ -55,6 +55,9 @@ pub(super) fn inline(source: &str, place: Where) -> Cow<'_, str> {
             _ => {}
         }
     }
+    if end == 0 {
+        return Cow::Borrowed(source);
+    }
     out.push_str(&source[end..]);
     Cow::Owned(out)
 }

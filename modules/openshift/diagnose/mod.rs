@@ -20,11 +20,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use failure::Failure;
-pub(super) use nodes::{DRAIN, covers, has_room};
+pub(super) use nodes::{has_room, held};
 
 use super::objects::{MCO_NAMESPACE, PREFIX, annotation, condition, is_true, name};
 use super::observe::{Phase, Progress, Snapshot};
-use super::pools::{image_setters, is_available, max_unavailable, roles_of, selects};
+use super::pools::{
+    build_of, image_setters, is_available, max_unavailable, roles_of, selects, upgrades_to,
+};
 
 /// Why nothing moves.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -101,8 +103,7 @@ pub struct Around {
 }
 
 /// All that can be seen of a rollout.
-#[derive(Clone, Copy)]
-pub(super) struct Situation<'s> {
+struct Situation<'s> {
     snapshot: &'s Snapshot<'s>,
     progress: &'s Progress,
     around: &'s Around,
@@ -331,11 +332,7 @@ impl Situation<'_> {
 
     fn builds(&self) -> Option<Diagnosis> {
         let pool = self.pool();
-        let build = self
-            .around
-            .builds
-            .iter()
-            .find(|build| build["spec"]["machineConfigPool"]["name"] == pool)?;
+        let build = build_of(pool, &self.around.builds)?;
         Some(Diagnosis::new(
             Failure::OnClusterLayering,
             format!(
@@ -367,23 +364,16 @@ impl Situation<'_> {
 
     fn upgrade(&self) -> Option<Diagnosis> {
         let version = self.around.version.as_ref()?;
-        let newest = &version["status"]["history"][0];
-        let goes_to = || {
-            let desired = &version["status"]["desired"]["version"];
-            desired.as_str().unwrap_or("another version")
-        };
-        (newest["state"] == "Partial" || is_true(version, "Progressing")).then(|| {
+        let target = upgrades_to(version)?;
+        Some(
             Diagnosis::new(
                 Failure::Upgrade,
-                format!(
-                    "the cluster is being upgraded to {}: pools roll for that, too",
-                    goes_to()
-                ),
+                format!("the cluster is being upgraded to {target}: pools roll for that, too"),
                 "ClusterVersion version: status.history",
                 "oc get clusterversion",
             )
-            .since(&newest["startedTime"])
-        })
+            .since(&version["status"]["history"][0]["startedTime"]),
+        )
     }
 
     fn status(&self) -> Option<Diagnosis> {

@@ -5,11 +5,11 @@ use serde_json::Value;
 use super::super::drain::{Allowed, plan};
 use super::super::objects::{MCO_NAMESPACE, annotation, condition, is_true, name};
 use super::super::observe::Phase;
-use super::super::pools::{roles_of, selects};
+use super::super::pools::{is_failing, roles_of, selects};
 use super::{Diagnosis, Failure, Situation, reasons};
 
 /// What the operator's own drain does: everything but what `DaemonSet`s make (MCO: `drain_controller.go`).
-pub(in super::super) const DRAIN: Allowed = Allowed {
+const DRAIN: Allowed = Allowed {
     unmanaged: true,
     daemon_sets: true,
     empty_dirs: true,
@@ -24,6 +24,13 @@ fn log(node: &str) -> String {
     )
 }
 
+/// A condition of a node's `MachineConfigNode`.
+fn told_of<'s>(all: &Situation<'s>, node: &str, kind: &str) -> Option<&'s Value> {
+    let nodes = &all.around.machine_config_nodes;
+    let own = nodes.iter().find(|own| name(own) == node)?;
+    condition(own, kind)
+}
+
 /// Nodes whose daemon says that it failed.
 pub(super) fn failing(all: &Situation<'_>) -> Vec<Diagnosis> {
     let broken = all
@@ -31,7 +38,7 @@ pub(super) fn failing(all: &Situation<'_>) -> Vec<Diagnosis> {
         .nodes
         .iter()
         .copied()
-        .filter(|node| matches!(annotation(node, "state"), "Degraded" | "Unreconcilable"));
+        .filter(|node| is_failing(node));
     broken.map(|node| failed(all, node)).collect()
 }
 
@@ -83,12 +90,7 @@ fn failed(all: &Situation<'_>, node: &Value) -> Diagnosis {
         }
         _ => log(node_name),
     };
-    let since = all
-        .around
-        .machine_config_nodes
-        .iter()
-        .find(|own| name(own) == node_name)
-        .and_then(|own| condition(own, "NodeDegraded"))
+    let since = told_of(all, node_name, "NodeDegraded")
         .map_or(&Value::Null, |condition| &condition["lastTransitionTime"]);
     let mut told = Diagnosis::new(
         failure,
@@ -116,12 +118,7 @@ pub(super) fn draining(all: &Situation<'_>) -> Vec<Diagnosis> {
 
 fn blocked(all: &Situation<'_>, node: &Value) -> Diagnosis {
     let node_name = name(node);
-    let told = all
-        .around
-        .machine_config_nodes
-        .iter()
-        .find(|own| name(own) == node_name)
-        .and_then(|own| condition(own, "Drained"));
+    let told = told_of(all, node_name, "Drained");
     let since = told.map_or(&Value::Null, |told| &told["lastTransitionTime"]);
     let own: Vec<Value> = all
         .around
@@ -131,19 +128,8 @@ fn blocked(all: &Situation<'_>, node: &Value) -> Diagnosis {
         .cloned()
         .collect();
     let left = plan(&own, DRAIN).leaving;
-    let held = |budget: &Value| -> Vec<&Value> {
-        own.iter()
-            .filter(|pod| covers(budget, pod))
-            .filter(|pod| {
-                left.iter().any(|leaving| {
-                    leaving.uid == pod["metadata"]["uid"].as_str().unwrap_or_default()
-                        && leaving.name == name(pod)
-                })
-            })
-            .collect()
-    };
     for budget in all.around.budgets.iter().filter(|budget| !has_room(budget)) {
-        let pods = held(budget);
+        let pods = held(budget, &own);
         if pods.is_empty() {
             continue;
         }
@@ -195,8 +181,15 @@ pub(in super::super) fn has_room(budget: &Value) -> bool {
     number("disruptionsAllowed") > 0 || number("expectedPods") == 0
 }
 
+/// The pods that a drain would send away and that a budget is about.
+pub(in super::super) fn held<'p>(budget: &Value, pods: &'p [Value]) -> Vec<&'p Value> {
+    let covered = pods.iter().filter(|pod| covers(budget, pod));
+    let leaves = |pod: &&Value| !plan(std::slice::from_ref(*pod), DRAIN).leaving.is_empty();
+    covered.filter(leaves).collect()
+}
+
 /// Whether a budget is about a pod. Without a selector it is about none, with an empty one about all of its namespace.
-pub(in super::super) fn covers(budget: &Value, pod: &Value) -> bool {
+fn covers(budget: &Value, pod: &Value) -> bool {
     let selector = &budget["spec"]["selector"];
     let is_empty = selector.as_object().is_some_and(|all| {
         all.values().all(|part| {

@@ -2,7 +2,9 @@
 //! and uncordoned; pools tell how far they are (MCO: pkg/controller/node, pkg/controller/drain).
 
 use kube::Error;
-use layerplay_modules::openshift::pools::{is_available, max_unavailable, members, sort_by_turn};
+use layerplay_modules::openshift::pools::{
+    is_available, is_failing, max_unavailable, members, sort_by_turn,
+};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -36,10 +38,6 @@ fn is_done(node: &Value) -> bool {
 
 fn is_at(node: &Value, target: &str) -> bool {
     is_done(node) && annotation(node, "currentConfig") == target
-}
-
-fn is_failing(node: &Value) -> bool {
-    matches!(annotation(node, "state"), "Degraded" | "Unreconcilable")
 }
 
 /// Away: not ready, cordoned, or on its way (MCO: `layered_node_state.go` `IsUnavailableForUpdate`). One that fails, is
