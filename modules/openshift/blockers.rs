@@ -79,12 +79,12 @@ pub(super) async fn blockers(cluster: &Cluster, nodes: &[&Value]) -> Vec<Blocker
             }
         }));
     }
-    futures_util::stream::iter(found)
+    let asked: Vec<Option<Blocker>> = futures_util::stream::iter(found)
         .map(|blocker| asked(cluster, blocker))
         .buffered(AT_ONCE)
-        .filter_map(async |blocker| blocker)
         .collect()
-        .await
+        .await;
+    asked.into_iter().flatten().collect()
 }
 
 /// What the server says of one; nothing when it would let it go.

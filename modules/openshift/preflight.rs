@@ -11,12 +11,11 @@ use serde_json::{Value, json};
 use super::blockers::{Blocker, blockers};
 use super::connection::Cluster;
 use super::look::{PoolView, base_image};
-use super::objects::{
-    self, annotation, cluster_version, condition, is_true, machine_config, machine_os_config, name,
-};
+use super::objects::{self, annotation, cluster_version, machine_config, machine_os_config, name};
+use super::pool_state::{Verdict, verdict};
 use super::pools::{
-    build_of, image_setters, is_available, max_unavailable, members, role_label, selects,
-    sort_by_turn, upgrades_to,
+    build_of, image_setters, is_available, is_failing, max_unavailable, members, role_label,
+    selects, sort_by_turn, upgrades_to,
 };
 use crate::contract::{Change, Module, Outcome, Supports, Touches};
 use crate::error::{ErrorKind, ModuleError};
@@ -349,30 +348,22 @@ fn paused(view: &PoolView, refusals: &mut Vec<Refusal>) {
 
 fn pool(view: &PoolView, refusals: &mut Vec<Refusal>) {
     let own = name(&view.pool);
-    if let Some(degraded) =
-        condition(&view.pool, "Degraded").filter(|condition| condition["status"] == "True")
-    {
-        let message = degraded["message"].as_str().unwrap_or_default();
-        refusals.push(refusal(
-            "degraded",
-            format!("pool `{own}` is degraded: {message}"),
-            format!("mend it first: `oc describe mcp {own}`"),
-        ));
-    }
-    let degraded: Vec<&str> = view
-        .nodes
+    let nodes: Vec<&Value> = view.nodes.iter().collect();
+    let broken: Vec<&str> = nodes
         .iter()
-        .filter(|node| annotation(node, "state") == "Degraded")
-        .map(name)
+        .filter(|node| is_failing(node))
+        .map(|node| name(node))
         .collect();
-    if !degraded.is_empty() && !is_true(&view.pool, "Degraded") {
+    let (verdict, reason) = verdict(&view.pool, &nodes);
+    if verdict == Verdict::Degraded {
+        let named = match broken.len() {
+            0 | 1 => String::new(),
+            more => format!(" (and {} more nodes)", more - 1),
+        };
         refusals.push(refusal(
             "degraded",
-            format!(
-                "nodes of pool `{own}` are degraded: {}",
-                degraded.join(", ")
-            ),
-            "read their annotation `machineconfiguration.openshift.io/reason`",
+            format!("pool `{own}` is degraded: {reason}{named}"),
+            format!("mend it first: `layerplay diagnose {own}` says what to do"),
         ));
     }
     if !view.pool["spec"]["osImageStream"]["name"].is_null() {

@@ -538,7 +538,8 @@ fn told(image: &ImageRef, what: &str, problem: &OciDistributionError) -> ModuleE
             match inner.status().map(|status| status.as_u16()) {
                 Some(401 | 403) => unauthorized(),
                 Some(404) => ModuleError::new(ErrorKind::NotFound, format!("{place}: `{}` has no such image", image.registry)),
-                _ => ModuleError::new(ErrorKind::Unreachable, format!("{place}: `{}` cannot be reached: {said}", image.registry))
+                // The host of the task was reached: it is not `unreachable` because of its registry.
+                _ => ModuleError::failed(format!("{place}: `{}` cannot be reached: {said}", image.registry))
                     .hint("check the name and port, and whether it speaks HTTPS; plain HTTP must be allowed with `registry_insecure`"),
             }
         }

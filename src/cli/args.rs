@@ -282,11 +282,20 @@ pub struct InventoryArgs {
 #[derive(Debug, Subcommand)]
 pub enum LabCommand {
     /// Start a lab and keep it up until `lab down` or Ctrl-C.
-    Up(LabDir),
+    Up(LabUp),
     /// End the lab that is up.
     Down(LabDir),
     /// Say whether a lab is up, and where.
     Status(LabDir),
+}
+
+#[derive(Debug, Args)]
+pub struct LabUp {
+    /// What the lab is made of and what goes wrong in it (YAML); two healthy clusters by default.
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+    #[command(flatten)]
+    pub dir: LabDir,
 }
 
 #[derive(Debug, Args)]

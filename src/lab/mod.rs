@@ -2,7 +2,9 @@
 
 pub mod api;
 pub mod cluster;
+mod faults;
 pub mod registry;
+pub mod scenario;
 
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,27 +16,23 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use api::{ApiServer, ExecHandler, ExecOutput, ExecRequest, Store};
-use cluster::{
-    Access, Machines, NodeSpec, Pace, Plan, Pulls, seed, start_controllers, start_nodes,
-};
+use cluster::{Access, Machines, Plan, Pulls, seed, start_controllers, start_nodes};
+use faults::ApiFaults;
 use registry::release::{Published, ReleaseSpec, publish};
-
-/// The release that both clusters run.
-const VERSION: &str = "4.18.9";
+use scenario::{ClusterSpec, Fault, Scenario};
 
 /// A cluster of the lab.
 pub struct LabCluster {
     pub name: String,
     /// The inventory group: `staging`, `prod`.
-    pub group: &'static str,
+    pub group: String,
     pub api: api::Handle,
     pub machines: Arc<Machines>,
 }
 
-/// Two clusters and a registry. Dropping it ends them all.
+/// Clusters and a registry. Dropping it ends them all.
 pub struct Lab {
     pub registry: Arc<registry::Handle>,
-    pub published: Published,
     pub clusters: Vec<LabCluster>,
     stop: CancellationToken,
 }
@@ -43,23 +41,6 @@ impl Drop for Lab {
     fn drop(&mut self) {
         self.stop.cancel();
     }
-}
-
-/// Name, group, custom pool with its nodes, workers. The control plane always has three nodes.
-const CLUSTERS: &[(&str, &str, usize, usize)] =
-    &[("stage-a", "staging", 1, 3), ("prod-a", "prod", 0, 5)];
-
-/// The nodes of a cluster, in the order of their age.
-pub fn nodes(canaries: usize, workers: usize) -> Vec<NodeSpec> {
-    let node = |pool: &str, index: usize| NodeSpec {
-        name: format!("{pool}-{index}"),
-        pool: pool.to_owned(),
-        zone: format!("zone-{}", ["a", "b", "c"][index % 3]),
-    };
-    let masters = (0..3).map(|index| node("master", index));
-    let canaries = (0..canaries).map(|index| node("canary", index));
-    let workers = (0..workers).map(|index| node("worker", index));
-    masters.chain(canaries).chain(workers).collect()
 }
 
 /// Nodes of the lab pull from the lab's registry.
@@ -74,6 +55,12 @@ impl Pulls for FromRegistry {
             .ok_or_else(|| {
                 format!("pinging container registry: dial tcp: lookup {repository}: no such host")
             })?;
+        if self.0.is_down() {
+            return Err(format!(
+                "pinging container registry {}: connection refused",
+                self.0.address()
+            ));
+        }
         if !self.0.has_manifest(repository, digest) {
             return Err(missing());
         }
@@ -114,60 +101,60 @@ impl ExecHandler for Pods {
 }
 
 impl Lab {
-    /// Starts everything; returns when the clusters are as after their installation.
-    pub async fn start(pace: Pace) -> io::Result<Self> {
-        let stop = CancellationToken::new();
-        let registry = Arc::new(registry::start(registry::Options::default()).await?);
-        let published = publish(
-            &registry,
-            &ReleaseSpec {
-                version: VERSION.to_owned(),
-                architecture: "amd64".to_owned(),
-            },
-        )?;
+    /// Starts everything; returns when the clusters are as after their installation, and as the scenario wants them.
+    pub async fn start(scenario: &Scenario) -> io::Result<Self> {
         let mut lab = Self {
-            registry,
-            published,
+            registry: Arc::new(registry::start(registry::Options::default()).await?),
             clusters: Vec::new(),
-            stop,
+            stop: CancellationToken::new(),
         };
-        for (name, group, canaries, workers) in CLUSTERS {
-            let cluster = lab
-                .cluster(name, group, nodes(*canaries, *workers), pace)
-                .await?;
+        for spec in &scenario.clusters {
+            let cluster = lab.cluster(spec, scenario).await?;
             lab.clusters.push(cluster);
+        }
+        if scenario
+            .faults
+            .iter()
+            .any(|spec| spec.fault == Fault::RegistryDown)
+        {
+            lab.registry.shutdown();
         }
         Ok(lab)
     }
 
-    async fn cluster(
-        &self,
-        name: &str,
-        group: &'static str,
-        nodes: Vec<NodeSpec>,
-        pace: Pace,
-    ) -> io::Result<LabCluster> {
+    async fn cluster(&self, spec: &ClusterSpec, scenario: &Scenario) -> io::Result<LabCluster> {
+        let release = ReleaseSpec {
+            version: spec.version.clone(),
+            architecture: "amd64".to_owned(),
+        };
+        // The same release again has the same digests.
+        let Published {
+            release_image,
+            os_image,
+        } = publish(&self.registry, &release)?;
         let plan = Plan {
-            name: name.to_owned(),
-            version: VERSION.to_owned(),
-            release_image: self.published.release_image.clone(),
-            os_image: self.published.os_image.clone(),
-            nodes,
+            name: spec.name.clone(),
+            version: release.version,
+            release_image,
+            os_image,
+            pools: spec.pools.keys().cloned().collect(),
+            nodes: spec.nodes(),
         };
         let machines = Arc::new(Machines::new(
-            name,
+            &plan.name,
             &plan.node_names(),
             &plan.os_image,
             Box::new(FromRegistry(Arc::clone(&self.registry))),
         ));
+        machines.plan(faults::troubles(scenario.faults_of(&plan.name)));
         let pods = Arc::new(Pods {
             machines: Arc::clone(&machines),
             store: OnceLock::new(),
         });
-        let token = token();
         let options = api::Options {
             exec: Some(Arc::clone(&pods) as Arc<dyn ExecHandler>),
-            token,
+            faults: Arc::new(ApiFaults::new(scenario.faults_of(&plan.name))),
+            token: token(),
             ..api::Options::default()
         };
         let api = ApiServer::start(options).await?;
@@ -177,11 +164,14 @@ impl Lab {
         seed(&access, &plan, &machines)
             .await
             .map_err(io::Error::other)?;
-        start_controllers(&access, pace, &self.stop);
-        start_nodes(&access, &machines, pace, &self.stop);
+        faults::plant(&access, scenario.faults_of(&plan.name))
+            .await
+            .map_err(io::Error::other)?;
+        start_controllers(&access, scenario.pace(), &self.stop);
+        start_nodes(&access, &machines, scenario.pace(), &self.stop);
         Ok(LabCluster {
-            name: name.to_owned(),
-            group,
+            name: plan.name,
+            group: spec.group.clone(),
             api,
             machines,
         })
@@ -196,7 +186,7 @@ impl Lab {
             private(&path, &cluster.api.kubeconfig(&cluster.name))?;
             let host = json!({"kubeconfig": path, "context": cluster.name});
             let group = groups
-                .entry(cluster.group)
+                .entry(cluster.group.clone())
                 .or_insert_with(|| json!({"hosts": {}}));
             group["hosts"][&cluster.name] = host;
         }

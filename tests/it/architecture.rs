@@ -62,7 +62,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("report", &["event"]),
     ("platform", &["run"]),
-    ("lab", &[]),
+    ("lab", &["diagnostic"]),
 ];
 
 fn files(dir: &Path, found: &mut Vec<PathBuf>) {

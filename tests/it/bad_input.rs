@@ -6,7 +6,7 @@ use std::process::Command;
 
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, PostParams};
 use layerplay::lab::Lab;
-use layerplay::lab::cluster::Pace;
+use layerplay::lab::scenario::Scenario;
 use serde_json::json;
 
 /// A mistake, and what is said of it.
@@ -196,7 +196,7 @@ fn resource(kind: &str, plural: &str) -> ApiResource {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mistake_is_told_and_nothing_is_written() {
-    let lab = Lab::start(Pace::fast()).await.unwrap();
+    let lab = Lab::start(&Scenario::default()).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     lab.write(dir.path()).unwrap();
     let dead = "apiVersion: v1\nkind: Config\nclusters: [{name: dead, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: u, user: {token: a-token-1}}]\ncontexts: [{name: dead, context: {cluster: dead, user: u}}]\n";

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use layerplay::lab::Lab;
-use layerplay::lab::cluster::Pace;
+use layerplay::lab::scenario::Scenario;
 
 use crate::support::control_plane::kubectl;
 
@@ -61,7 +61,7 @@ spec: {kernelArguments: [quiet]}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_reads_writes_watches_and_execs() {
-    let lab = Lab::start(Pace::fast()).await.unwrap();
+    let lab = Lab::start(&Scenario::default()).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     lab.write(dir.path()).unwrap();
     let kubeconfig = dir.path().join("kubeconfig-stage-a");

@@ -29,6 +29,7 @@ mod registry_auth;
 mod reports;
 mod repositories;
 mod rollouts;
+mod scenarios;
 mod services;
 mod settings;
 mod ssh;

@@ -83,6 +83,21 @@ fn the_first_command_of_the_readme_builds_proves_and_promotes() {
 }
 
 #[test]
+fn a_scenario_that_cannot_be_played_is_told_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bad.yml");
+    std::fs::write(&file, "faults:\n  - {fault: cordoned, node: worker-77}\n").unwrap();
+    let file = file.display().to_string();
+    let output = layerplay(dir.path(), &["lab", "up", "--scenario", &file]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("bad.yml: faults[0]: no node is called `worker-77`"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_lab_that_stays_up_is_promoted_once_looked_at_and_taken_back() {
     let lab = LabUp::start();
     let run = |playbook: &str| layerplay(lab.dir.path(), &["run", "--format", "ansible", playbook]);

@@ -5,7 +5,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
 use layerplay::lab::Lab;
-use layerplay::lab::cluster::Pace;
+use layerplay::lab::scenario::Scenario;
 use serde_json::{Value, json};
 
 use crate::objects::Reached;
@@ -248,7 +248,7 @@ async fn story(reached: &Reached) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_the_labs_api() {
-    let lab = Lab::start(Pace::fast()).await.unwrap();
+    let lab = Lab::start(&Scenario::default()).await.unwrap();
     story(&Reached::in_lab(&lab)).await;
     drop(lab);
 }

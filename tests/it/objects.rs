@@ -12,7 +12,7 @@ use kube::api::{
     Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
 };
 use layerplay::lab::Lab;
-use layerplay::lab::cluster::Pace;
+use layerplay::lab::scenario::Scenario;
 use serde_json::{Value, json};
 
 use crate::support::real_cluster::RealCluster;
@@ -444,7 +444,7 @@ async fn story(reached: &Reached) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_the_labs_api() {
-    let lab = Lab::start(Pace::fast()).await.unwrap();
+    let lab = Lab::start(&Scenario::default()).await.unwrap();
     story(&Reached::in_lab(&lab)).await;
     drop(lab);
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use layerplay::lab::Lab;
-use layerplay::lab::cluster::Pace;
+use layerplay::lab::scenario::Scenario;
 use serde_json::{Value, json};
 
 use crate::support::real_cluster::RealCluster;
@@ -307,7 +307,7 @@ async fn story(reached: &Reached) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_the_labs_api() {
-    let lab = Lab::start(Pace::fast()).await.unwrap();
+    let lab = Lab::start(&Scenario::default()).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let inventory = lab.write(dir.path()).unwrap();
     let reached = Reached { dir, inventory };

@@ -256,6 +256,7 @@ impl Cluster {
             version: "4.18.9".to_owned(),
             release_image: "quay.io/openshift-release-dev/ocp-release@sha256:cccc".to_owned(),
             os_image: BASE.to_owned(),
+            pools: Vec::new(),
             nodes: masters
                 .chain([node("canary", 0, "c")])
                 .chain(workers)

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use crate::cli::args::{LabCommand, LabDir};
 use crate::cli::{exit, printer};
 use crate::lab::Lab;
-use crate::lab::cluster::Pace;
+use crate::lab::scenario::Scenario;
 
 const STATE: &str = "lab.json";
 
 pub(in crate::cli) fn run(command: &LabCommand) -> u8 {
     match command {
-        LabCommand::Up(dir) => up(&folder(dir)),
+        LabCommand::Up(options) => up(&folder(&options.dir), options.scenario.as_deref()),
         LabCommand::Down(dir) => down(&folder(dir)),
         LabCommand::Status(dir) => status(&folder(dir)),
     }
@@ -56,7 +56,15 @@ fn begun(pid: Pid) -> Option<String> {
     rest.split_whitespace().nth(19).map(ToOwned::to_owned)
 }
 
-fn up(dir: &Path) -> u8 {
+fn up(dir: &Path, scenario: Option<&Path>) -> u8 {
+    let scenario = match scenario.map(Scenario::read).transpose() {
+        Ok(scenario) => scenario.unwrap_or_default(),
+        Err(problem) => {
+            printer::err(&format!("error: {problem}"));
+            printer::err("help: docs/lab.md says what a scenario may say");
+            return exit::ERROR;
+        }
+    };
     if let Some((pid, _)) = running(dir) {
         printer::err(&format!("error: a lab is up already (process {pid})"));
         printer::err("help: `layerplay lab status` tells where, `layerplay lab down` ends it");
@@ -70,7 +78,7 @@ fn up(dir: &Path) -> u8 {
         }
     };
     let ended: io::Result<()> = runtime.block_on(async {
-        let lab = Lab::start(Pace::fast()).await?;
+        let lab = Lab::start(&scenario).await?;
         let inventory = lab.write(dir)?;
         let state =
             json!({"pid": std::process::id(), "begun": begun(Pid::this()), "inventory": std::path::absolute(&inventory)?});
@@ -179,7 +187,7 @@ pub(in crate::cli) async fn for_run() -> io::Result<RunLab> {
         });
     }
     let dir = tempfile::tempdir()?;
-    let lab = Lab::start(Pace::fast()).await?;
+    let lab = Lab::start(&Scenario::default()).await?;
     let inventory = lab.write(dir.path())?;
     let notice = format!(
         "simulation: no inventory is given, so this run plays on two simulated OpenShift clusters inside this process; {HOW}"

@@ -17,6 +17,8 @@ pub enum Fault {
     Hang,
     /// The request is carried out, yet the answer is this: the write that succeeded and looked failed.
     ErrorAfter(ApiError),
+    /// The server restarts: this request and all watches end, and for this long there is no answer.
+    Restart(Duration),
 }
 
 /// The seam: decides about each request. Called once a request, watches included.

@@ -14,6 +14,7 @@ pub mod faults;
 mod fields;
 mod ownership;
 mod patch;
+mod power;
 mod read;
 pub mod request;
 pub mod resources;
@@ -128,23 +129,25 @@ impl ApiServer {
                 .map_err(|error| std::io::Error::other(error.message))?;
         }
         let closing = CancellationToken::new();
+        let power = Arc::new(power::Power::new(closing.clone()));
         let server = Arc::new(Server {
             store: store.clone(),
             exec: options.exec,
             faults: options.faults,
             graceful_pods: options.graceful_pods,
             version: options.version,
-            closing: closing.clone(),
+            power: Arc::clone(&power),
         });
         let router = axum::Router::new()
             .fallback(move |request: Request<Body>| server::answer(server.clone(), request));
         let listener = tokio::net::TcpListener::bind(options.bind).await?;
         let address = listener.local_addr()?;
         let identity = tls::Identity::new()?;
-        let listener = tls::Listener::new(listener, &identity)?;
+        let listener = tls::Listener::new(listener, &identity, power)?;
         let expected = format!("Bearer {}", options.token);
         let guarded = router.clone().layer(axum::middleware::from_fn(
-            move |request: Request<Body>, next: axum::middleware::Next| {
+            move |mut request: Request<Body>, next: axum::middleware::Next| {
+                request.extensions_mut().insert(server::Outside);
                 let allowed = request
                     .headers()
                     .get(header::AUTHORIZATION)

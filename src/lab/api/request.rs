@@ -28,6 +28,8 @@ pub struct RequestInfo {
     pub subresource: String,
     pub namespace: String,
     pub name: String,
+    /// Came over the socket. What plays the cluster calls in process.
+    pub outside: bool,
 }
 
 /// Query parameters, decoded.
@@ -157,6 +159,7 @@ pub fn info(method: &Method, path: &str, query: &Query) -> RequestInfo {
             subresource: target.subresource.unwrap_or_default(),
             namespace: target.namespace,
             name: target.name.unwrap_or_default(),
+            outside: false,
         },
         _ => RequestInfo {
             verb: method.as_str().to_ascii_lowercase(),
@@ -165,6 +168,7 @@ pub fn info(method: &Method, path: &str, query: &Query) -> RequestInfo {
             subresource: String::new(),
             namespace: String::new(),
             name: String::new(),
+            outside: false,
         },
     }
 }

@@ -2,6 +2,7 @@
 
 use super::exec::{self, ExecHandler};
 use super::faults::{Fault, Faults};
+use super::power::Power;
 use super::request::{self, Query, Target};
 use super::status::ApiError;
 use super::store::Store;
@@ -12,7 +13,6 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 
 /// The real server's limit on request bodies.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
@@ -25,7 +25,22 @@ pub(super) struct Server {
     pub(super) graceful_pods: bool,
     /// `gitVersion`.
     pub(super) version: String,
-    pub(super) closing: CancellationToken,
+    pub(super) power: Arc<Power>,
+}
+
+/// Marks requests that came over the socket.
+#[derive(Clone, Copy)]
+pub(super) struct Outside;
+
+/// What a load balancer says in front of a server that is away.
+fn away() -> Response {
+    let answer = ApiError {
+        code: StatusCode::SERVICE_UNAVAILABLE,
+        reason: "ServiceUnavailable",
+        message: "the server is currently unable to handle the request".to_owned(),
+        details: None,
+    };
+    ([(header::CONNECTION, "close")], answer.into_response()).into_response()
 }
 
 fn header_text(headers: &HeaderMap, name: header::HeaderName) -> &str {
@@ -38,12 +53,20 @@ fn header_text(headers: &HeaderMap, name: header::HeaderName) -> &str {
 /// Answers one request, faults first.
 pub(super) async fn answer(server: Arc<Server>, request: Request<Body>) -> Response {
     let query = Query::parse(request.uri().query().unwrap_or_default());
-    let info = request::info(request.method(), request.uri().path(), &query);
+    let mut info = request::info(request.method(), request.uri().path(), &query);
+    info.outside = request.extensions().get::<Outside>().is_some();
+    if info.outside && server.power.is_down() {
+        return away();
+    }
     let late = match server.faults.before(&info) {
         Some(Fault::Error(error)) => return error.into_response(),
         Some(Fault::Hang) => {
-            server.closing.cancelled().await;
+            server.power.era().cancelled().await;
             return ApiError::internal("the server is shutting down").into_response();
+        }
+        Some(Fault::Restart(lasts)) => {
+            server.power.restart(lasts);
+            return away();
         }
         Some(Fault::Delay(time)) => {
             tokio::time::sleep(time).await;
@@ -201,7 +224,7 @@ fn resource(
         ),
         _ if eviction => Err(ApiError::method_not_allowed()),
         (&Method::GET, _) if query.flag("watch") => {
-            read::watch(store, target, query, shape, server.closing.clone())
+            read::watch(store, target, query, shape, server.power.era())
         }
         (&Method::GET, Some(name)) => {
             Ok(axum::Json(read::get(store, target, name, shape)?).into_response())

@@ -1,5 +1,6 @@
 //! A listener in, a listener that speaks TLS out: kubectl sends tokens over TLS only (client-go drops them otherwise).
 
+use super::power::Power;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,7 +51,11 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Shakes hands beside each other: one slow client must not hold up the rest.
-    pub(super) fn new(listener: TcpListener, identity: &Identity) -> io::Result<Self> {
+    pub(super) fn new(
+        listener: TcpListener,
+        identity: &Identity,
+        power: Arc<Power>,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (send, ready) = mpsc::channel(64);
         let acceptor = identity.acceptor.clone();
@@ -65,6 +70,10 @@ impl Listener {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
+                if power.is_down() {
+                    // Closed without a word, as a balancer does that has no server.
+                    continue;
+                }
                 // Watches send small pieces that somebody waits for.
                 let _ = stream.set_nodelay(true);
                 let (acceptor, send) = (acceptor.clone(), send.clone());

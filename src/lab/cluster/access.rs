@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 /// The prefix of the operator's annotations and labels.
-pub(super) const P: &str = "machineconfiguration.openshift.io/";
+pub(in crate::lab) const P: &str = "machineconfiguration.openshift.io/";
 
 /// A client that knows the kinds by name.
 #[derive(Clone)]
@@ -22,31 +22,37 @@ pub struct Access {
 }
 
 /// Group, version, kind, plural.
-type Kind = (&'static str, &'static str, &'static str, &'static str);
+pub(in crate::lab) type Kind = (&'static str, &'static str, &'static str, &'static str);
 
-pub(super) const NODES: Kind = ("", "v1", "Node", "nodes");
-pub(super) const PODS: Kind = ("", "v1", "Pod", "pods");
-pub(super) const NAMESPACES: Kind = ("", "v1", "Namespace", "namespaces");
-pub(super) const CONFIG_MAPS: Kind = ("", "v1", "ConfigMap", "configmaps");
-pub(super) const CONFIGS: Kind = (
+pub(in crate::lab) const NODES: Kind = ("", "v1", "Node", "nodes");
+pub(in crate::lab) const PODS: Kind = ("", "v1", "Pod", "pods");
+pub(in crate::lab) const NAMESPACES: Kind = ("", "v1", "Namespace", "namespaces");
+pub(in crate::lab) const BUDGETS: Kind = (
+    "policy",
+    "v1",
+    "PodDisruptionBudget",
+    "poddisruptionbudgets",
+);
+pub(in crate::lab) const CONFIG_MAPS: Kind = ("", "v1", "ConfigMap", "configmaps");
+pub(in crate::lab) const CONFIGS: Kind = (
     "machineconfiguration.openshift.io",
     "v1",
     "MachineConfig",
     "machineconfigs",
 );
-pub(super) const POOLS: Kind = (
+pub(in crate::lab) const POOLS: Kind = (
     "machineconfiguration.openshift.io",
     "v1",
     "MachineConfigPool",
     "machineconfigpools",
 );
-pub(super) const CONTROLLER: Kind = (
+pub(in crate::lab) const CONTROLLER: Kind = (
     "machineconfiguration.openshift.io",
     "v1",
     "ControllerConfig",
     "controllerconfigs",
 );
-pub(super) const VERSIONS: Kind = (
+pub(in crate::lab) const VERSIONS: Kind = (
     "config.openshift.io",
     "v1",
     "ClusterVersion",
@@ -78,7 +84,11 @@ impl Access {
         }
     }
 
-    pub(super) async fn list(&self, kind: Kind, fields: Option<&str>) -> Result<Vec<Value>, Error> {
+    pub(in crate::lab) async fn list(
+        &self,
+        kind: Kind,
+        fields: Option<&str>,
+    ) -> Result<Vec<Value>, Error> {
         let mut wanted = ListParams::default();
         if let Some(fields) = fields {
             wanted = wanted.fields(fields);
@@ -91,13 +101,13 @@ impl Access {
             .collect())
     }
 
-    pub(super) async fn get(&self, kind: Kind, name: &str) -> Result<Option<Value>, Error> {
+    pub(in crate::lab) async fn get(&self, kind: Kind, name: &str) -> Result<Option<Value>, Error> {
         let found = self.api(kind, None).get_opt(name).await?;
         Ok(found.and_then(|object| serde_json::to_value(object).ok()))
     }
 
     /// Creates unless it is there; then writes the status, if there is one, through its own door.
-    pub(super) async fn create(&self, kind: Kind, object: &Value) -> Result<(), Error> {
+    pub(in crate::lab) async fn create(&self, kind: Kind, object: &Value) -> Result<(), Error> {
         let namespace = object["metadata"]["namespace"].as_str();
         let api = self.api(kind, namespace);
         let typed: DynamicObject =
@@ -123,7 +133,7 @@ impl Access {
         Ok(())
     }
 
-    pub(super) async fn merge(
+    pub(in crate::lab) async fn merge(
         &self,
         kind: Kind,
         namespace: Option<&str>,
@@ -136,7 +146,7 @@ impl Access {
             .map(|_| ())
     }
 
-    pub(super) async fn merge_status(
+    pub(in crate::lab) async fn merge_status(
         &self,
         kind: Kind,
         namespace: Option<&str>,
@@ -149,7 +159,7 @@ impl Access {
             .map(|_| ())
     }
 
-    pub(super) async fn delete_now(
+    pub(in crate::lab) async fn delete_now(
         &self,
         kind: Kind,
         namespace: Option<&str>,
@@ -167,7 +177,7 @@ impl Access {
     }
 
     /// Asks for a pod's eviction. A `PodDisruptionBudget` that does not allow it now is no error.
-    pub(super) async fn evict(&self, namespace: &str, name: &str) -> Result<(), Error> {
+    pub(in crate::lab) async fn evict(&self, namespace: &str, name: &str) -> Result<(), Error> {
         let pods: Api<k8s_openapi::api::core::v1::Pod> =
             Api::namespaced(self.client.clone(), namespace);
         match pods.evict(name, &kube::api::EvictParams::default()).await {
@@ -179,7 +189,7 @@ impl Access {
 
     /// Calls `work` at the start and after every change of these kinds, until `stop`. An error of `work` is tried again
     /// after the pause: controllers never give up.
-    pub(super) async fn on_change<W>(
+    pub(in crate::lab) async fn on_change<W>(
         &self,
         kinds: &[Kind],
         fields: Option<&str>,
@@ -224,12 +234,12 @@ impl Access {
 }
 
 /// `metadata.name`.
-pub(super) fn name(object: &Value) -> &str {
+pub(in crate::lab) fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
 /// One of the operator's annotations.
-pub(super) fn annotation<'v>(object: &'v Value, short: &str) -> &'v str {
+pub(in crate::lab) fn annotation<'v>(object: &'v Value, short: &str) -> &'v str {
     object["metadata"]["annotations"][format!("{P}{short}")]
         .as_str()
         .unwrap_or_default()

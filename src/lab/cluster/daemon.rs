@@ -82,7 +82,10 @@ impl Daemon {
         if current == desired && state == "Done" && !drain.starts_with("drain-") {
             return Ok(());
         }
-        if current == desired || self.machines.config(&self.node) == desired {
+        if self.machines.is_lost(&self.node) {
+            return Ok(());
+        }
+        if current == desired {
             return self.finish(&node, desired).await;
         }
         let Some(config) = self.access.get(CONFIGS, desired).await? else {
@@ -92,6 +95,22 @@ impl Daemon {
                 .set(json!({"state": "Degraded", "reason": reason}))
                 .await;
         };
+        let image = config["spec"]["osImageURL"].as_str().unwrap_or_default();
+        if self.machines.config(&self.node) == desired {
+            // Booted: what it runs is looked at once more (MCO: pkg/daemon/on_disk_validation.go).
+            let Some(instead) = self.machines.runs_instead(&self.node, image) else {
+                return self.finish(&node, desired).await;
+            };
+            let reason = format!(
+                "unexpected on-disk state validating against {desired}: expected target osImageURL \"{image}\", have \"{instead}\""
+            );
+            if state == "Degraded" {
+                return Ok(());
+            }
+            return self
+                .set(json!({"state": "Degraded", "reason": reason}))
+                .await;
+        }
         if !matches!(state, "Working" | "Degraded") {
             return self.set(json!({"state": "Working", "reason": ""})).await;
         }
@@ -108,9 +127,8 @@ impl Daemon {
         if applied != wanted {
             return Ok(());
         }
-        let image = config["spec"]["osImageURL"].as_str().unwrap_or_default();
         tokio::time::sleep(self.pace.pull).await;
-        let version = match self.machines.pull(image) {
+        let version = match self.machines.pull(&self.node, image) {
             Ok(version) => version,
             Err(problem) => {
                 let reason = format!(
@@ -127,9 +145,11 @@ impl Daemon {
         self.machines.write_config(&self.node, desired);
         self.set(json!({"state": "Working", "reason": "", "post-config-action": "Rebooting"}))
             .await?;
-        self.reboot(image, &version).await?;
-        self.set(json!({"post-config-action": "", "desiredDrain": format!("uncordon-{desired}")}))
-            .await
+        if self.reboot(image, &version).await? {
+            // The daemon starts anew and looks at what it finds.
+            self.set(json!({"post-config-action": ""})).await?;
+        }
+        Ok(())
     }
 
     /// The config is on the disk and booted: the node asks to be schedulable again, and then is done.
@@ -146,12 +166,16 @@ impl Daemon {
         Ok(())
     }
 
-    async fn reboot(&self, image: &str, version: &str) -> Result<(), Error> {
+    /// Whether the machine came back.
+    async fn reboot(&self, image: &str, version: &str) -> Result<bool, Error> {
         self.machines.go_down(&self.node);
         self.ready("Unknown", None).await?;
         tokio::time::sleep(self.pace.reboot).await;
-        let boot = self.machines.boot(&self.node, image, version);
-        self.ready("True", Some(&boot)).await
+        let Some(boot) = self.machines.boot(&self.node, image, version) else {
+            return Ok(false);
+        };
+        self.ready("True", Some(&boot)).await?;
+        Ok(true)
     }
 
     /// The kubelet's word on the node.
@@ -161,10 +185,22 @@ impl Daemon {
             _ => ("NodeStatusUnknown", "Kubelet stopped posting node status."),
         };
         let time = now();
-        let mut patch = json!({"status": {"conditions": [
-            {"type": "Ready", "status": status, "reason": reason, "message": message, "lastHeartbeatTime": time, "lastTransitionTime": time},
-            {"type": "DiskPressure", "status": "False", "reason": "KubeletHasNoDiskPressure", "message": "", "lastHeartbeatTime": time, "lastTransitionTime": time},
-        ]}});
+        let node = self
+            .access
+            .get(NODES, &self.node)
+            .await?
+            .unwrap_or_default();
+        let known = node["status"]["conditions"].as_array();
+        let mut conditions: Vec<Value> = known.into_iter().flatten().cloned().collect();
+        conditions.retain(|condition| condition["type"] != "Ready");
+        conditions.insert(
+            0,
+            json!({
+                "type": "Ready", "status": status, "reason": reason, "message": message,
+                "lastHeartbeatTime": time, "lastTransitionTime": time,
+            }),
+        );
+        let mut patch = json!({"status": {"conditions": conditions}});
         if let Some(boot) = boot {
             patch["status"]["nodeInfo"] = json!({"bootID": boot});
         }

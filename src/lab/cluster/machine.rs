@@ -23,13 +23,80 @@ struct Machine {
     boots: u64,
     /// Runs: a machine that reboots answers nothing.
     is_up: bool,
+    /// Went down and will never come back.
+    is_lost: bool,
+    /// Its daemon looks at nothing that it boots.
+    is_blind: bool,
+}
+
+/// What goes wrong with a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    ImageMissing,
+    PullDenied,
+    NotBootable,
+    RegistryUnreachable,
+    DiskFull,
+    /// Goes down for a reboot and stays down.
+    NeverReturns,
+    /// Boots what it had.
+    WrongDeployment,
+    /// Boots what it had, and its daemon does not look.
+    UnnoticedDeployment,
+}
+
+impl Trouble {
+    fn is_of_pull(self) -> bool {
+        !self.is_of_boot()
+    }
+
+    fn is_of_boot(self) -> bool {
+        matches!(
+            self,
+            Self::NeverReturns | Self::WrongDeployment | Self::UnnoticedDeployment
+        )
+    }
+
+    /// What a failed pull says (containers/image, ostree-rs-ext).
+    fn says(self, image: &str) -> String {
+        let host = image.split('/').next().unwrap_or_default();
+        match self {
+            Self::PullDenied => {
+                format!("reading manifest in {image}: unauthorized: authentication required")
+            }
+            Self::NotBootable => "Target image does not have ostree.bootable label".to_owned(),
+            Self::RegistryUnreachable => {
+                format!(
+                    "pinging container registry {host}: Get \"https://{host}/v2/\": dial tcp: i/o timeout"
+                )
+            }
+            Self::DiskFull => {
+                "Importing: Unencapsulating base: Writing content object: No space left on device"
+                    .to_owned()
+            }
+            _ => format!("reading manifest in {image}: manifest unknown"),
+        }
+    }
+}
+
+/// A trouble that is still to come.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// Every machine without it.
+    pub node: Option<String>,
+    pub trouble: Trouble,
+    /// How often; always without it.
+    pub times: Option<u64>,
 }
 
 /// The machines of a cluster.
 pub struct Machines {
     all: Mutex<BTreeMap<String, Machine>>,
+    troubles: Mutex<Vec<Planned>>,
     pulls: Box<dyn Pulls>,
     cluster: String,
+    /// What they booted first: every machine has it on its disk.
+    base: String,
 }
 
 impl Machines {
@@ -42,6 +109,7 @@ impl Machines {
             config: String::new(),
             boots: 1,
             is_up: true,
+            ..Machine::default()
         };
         let all = names
             .iter()
@@ -49,9 +117,34 @@ impl Machines {
             .collect();
         Self {
             all: Mutex::new(all),
+            troubles: Mutex::default(),
             pulls,
             cluster: cluster.to_owned(),
+            base: image.to_owned(),
         }
+    }
+
+    /// Plans what will go wrong.
+    pub fn plan(&self, troubles: Vec<Planned>) {
+        match self.troubles.lock() {
+            Ok(mut planned) => planned.extend(troubles),
+            Err(poisoned) => poisoned.into_inner().extend(troubles),
+        }
+    }
+
+    /// The first planned trouble of this kind, once less to come.
+    fn trouble(&self, node: &str, is_kind: fn(Trouble) -> bool) -> Option<Trouble> {
+        let mut planned = match self.troubles.lock() {
+            Ok(planned) => planned,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        let next = planned.iter_mut().find(|planned| {
+            is_kind(planned.trouble)
+                && planned.times != Some(0)
+                && planned.node.as_ref().is_none_or(|name| name == node)
+        })?;
+        next.times = next.times.map(|times| times - 1);
+        Some(next.trouble)
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Machine>) -> T) -> T {
@@ -65,8 +158,13 @@ impl Machines {
         self.with(|all| all.keys().cloned().collect())
     }
 
-    pub(super) fn pull(&self, image: &str) -> Result<String, String> {
-        self.pulls.pull(image)
+    pub(super) fn pull(&self, node: &str, image: &str) -> Result<String, String> {
+        let is_known = image == self.base;
+        let trouble = (!is_known).then(|| self.trouble(node, Trouble::is_of_pull));
+        match trouble.flatten() {
+            Some(trouble) => Err(trouble.says(image)),
+            None => self.pulls.pull(image),
+        }
     }
 
     pub(super) fn go_down(&self, node: &str) {
@@ -77,17 +175,40 @@ impl Machines {
         });
     }
 
-    /// Boots an image; the new boot id.
-    pub(super) fn boot(&self, node: &str, image: &str, version: &str) -> String {
+    /// Boots an image; the new boot id, `None` when the machine does not come back.
+    pub(super) fn boot(&self, node: &str, image: &str, version: &str) -> Option<String> {
+        let trouble = self.trouble(node, Trouble::is_of_boot);
+        let is_lost = trouble == Some(Trouble::NeverReturns);
         self.with(|all| {
-            if let Some(machine) = all.get_mut(node) {
+            let Some(machine) = all.get_mut(node) else {
+                return;
+            };
+            machine.is_lost = is_lost;
+            machine.is_blind = trouble == Some(Trouble::UnnoticedDeployment);
+            if is_lost {
+                return;
+            }
+            if trouble.is_none() {
                 image.clone_into(&mut machine.image);
                 version.clone_into(&mut machine.version);
-                machine.boots += 1;
-                machine.is_up = true;
             }
+            machine.boots += 1;
+            machine.is_up = true;
         });
-        self.boot_id(node)
+        (!is_lost).then(|| self.boot_id(node))
+    }
+
+    /// Whether a machine went down for good.
+    pub(super) fn is_lost(&self, node: &str) -> bool {
+        self.with(|all| all.get(node).is_some_and(|machine| machine.is_lost))
+    }
+
+    /// The image that a machine runs when its daemon sees that it is another one than this.
+    pub(super) fn runs_instead(&self, node: &str, image: &str) -> Option<String> {
+        self.with(|all| {
+            let machine = all.get(node)?;
+            (machine.image != image && !machine.is_blind).then(|| machine.image.clone())
+        })
     }
 
     /// The rendered MachineConfig on the machine's disk: a daemon that starts anew believes it, not the annotation.

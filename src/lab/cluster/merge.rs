@@ -1,5 +1,5 @@
-//! In: MachineConfigs. Out: the one that they make together, and its name. Pure (MCO: pkg/controller/common/helpers.go,
-//! pkg/controller/render/hash.go).
+//! In: MachineConfigs. Out: the one that they make together, and its name, or why there is none. Pure (MCO:
+//! pkg/controller/common/helpers.go, pkg/controller/render/hash.go).
 
 use layerplay_modules::openshift::pools::{role_label, selects};
 use serde_json::{Value, json};
@@ -7,13 +7,18 @@ use sha2::{Digest, Sha256};
 
 use super::access::{P, name};
 
-/// A rendered MachineConfig of a pool, and the names of its sources.
+/// Versions of Ignition that the operator reads.
+const IGNITION: &[&str] = &[
+    "2.2.0", "3.0.0", "3.1.0", "3.2.0", "3.3.0", "3.4.0", "3.5.0",
+];
+
+/// A rendered MachineConfig of a pool, and the names of its sources; the operator's words when it cannot be rendered.
 pub(super) fn render(
     pool: &Value,
     configs: &[Value],
     base: &str,
     version: &str,
-) -> (Value, Vec<String>) {
+) -> Result<(Value, Vec<String>), String> {
     let selector = &pool["spec"]["machineConfigSelector"];
     let own_role = role_label(pool);
     let mut sources: Vec<&Value> = configs
@@ -36,6 +41,13 @@ pub(super) fn render(
     });
     for source in &sources {
         let own = &source["spec"];
+        let ignition = own["config"]["ignition"]["version"].as_str();
+        if ignition.is_some_and(|version| !IGNITION.contains(&version)) {
+            return Err(format!(
+                "parsing Ignition config failed: unknown version. Supported spec versions: {}",
+                "2.2, 3.0, 3.1, 3.2, 3.3, 3.4, 3.5"
+            ));
+        }
         // The last one by name wins; those of the installation set none of their own.
         if let Some(url) = own["osImageURL"].as_str().filter(|url| !url.is_empty()) {
             spec["osImageURL"] = json!(url);
@@ -55,6 +67,12 @@ pub(super) fn render(
             }
         }
         merge(&mut spec["config"], &own["config"]);
+    }
+    if spec["osImageURL"] != base && pool["spec"]["osImageStream"]["name"].is_string() {
+        return Err(
+            "cannot override MachineConfig osImageURL and set MachineConfigPool spec.osImageStream.name"
+                .to_owned(),
+        );
     }
     let hash = hex::encode(Sha256::digest(
         serde_json::to_vec(&spec).unwrap_or_default(),
@@ -76,7 +94,7 @@ pub(super) fn render(
         .iter()
         .map(|source| name(source).to_owned())
         .collect();
-    (rendered, names)
+    Ok((rendered, names))
 }
 
 fn merge(into: &mut Value, from: &Value) {
@@ -105,7 +123,7 @@ mod tests {
         let pool = json!({"metadata": {"name": "canary"}, "spec": {"machineConfigSelector": {"matchExpressions": [
             {"key": format!("{P}role"), "operator": "In", "values": ["worker", "canary"]}]}}});
         let url = |configs: &[Value]| {
-            render(&pool, configs, "base", "4.18.9").0["spec"]["osImageURL"].clone()
+            render(&pool, configs, "base", "4.18.9").unwrap().0["spec"]["osImageURL"].clone()
         };
         assert_eq!(url(&[]), "base");
         assert_eq!(
@@ -116,13 +134,27 @@ mod tests {
             url(&[config("00-c", "canary", "c"), config("99-w", "worker", "w")]),
             "c"
         );
-        let name_of =
-            |configs: &[Value]| name(&render(&pool, configs, "base", "4.18.9").0).to_owned();
+        let name_of = |configs: &[Value]| {
+            name(&render(&pool, configs, "base", "4.18.9").unwrap().0).to_owned()
+        };
         assert_eq!(
             name_of(&[]),
             name_of(&[config("10-a", "worker", "base")]),
             "the same content has the same name"
         );
         assert_ne!(name_of(&[]), name_of(&[config("10-a", "worker", "a")]));
+    }
+
+    #[test]
+    fn what_cannot_be_rendered_says_why() {
+        let mut pool = json!({"metadata": {"name": "worker"}, "spec": {"machineConfigSelector": {"matchLabels": {format!("{P}role"): "worker"}}}});
+        let mut unknown = config("10-a", "worker", "");
+        unknown["spec"]["config"]["ignition"]["version"] = json!("9.9.0");
+        let told = render(&pool, &[unknown], "base", "4.18.9").unwrap_err();
+        assert!(told.contains("unknown version"), "{told}");
+        pool["spec"]["osImageStream"]["name"] = json!("rhel-10");
+        assert!(render(&pool, &[], "base", "4.18.9").is_ok());
+        let told = render(&pool, &[config("10-a", "worker", "a")], "base", "4.18.9").unwrap_err();
+        assert!(told.contains("osImageStream"), "{told}");
     }
 }

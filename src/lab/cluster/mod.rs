@@ -7,7 +7,7 @@
 //! daemon    one a node: drain, pull, reboot, done    machine  what a node has booted; what commands on it print
 //! ```
 
-mod access;
+pub(super) mod access;
 mod daemon;
 mod machine;
 mod merge;
@@ -21,8 +21,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use access::Access;
-pub use machine::{Machines, Pulls};
+pub use machine::{Machines, Planned, Pulls, Trouble};
 pub use seed::{NodeSpec, Plan, seed};
+pub(super) use update::now;
 
 /// How long things take. The order is always the true one.
 #[derive(Debug, Clone, Copy)]

@@ -1,12 +1,14 @@
 //! The render controller. In: pools and MachineConfigs. Out: rendered MachineConfigs, and pools that name them.
 
 use kube::Error;
+use layerplay_modules::openshift::objects::is_true;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::Pace;
 use super::access::{Access, CONFIGS, CONTROLLER, POOLS, name};
 use super::merge::render;
+use super::update::{conditions, flag};
 
 pub(super) fn start(access: Access, pace: Pace, stop: CancellationToken) {
     tokio::spawn(async move {
@@ -28,13 +30,27 @@ pub(super) async fn sync(access: &Access) -> Result<(), Error> {
     let Some(controller) = access.get(CONTROLLER, "machine-config-controller").await? else {
         return Ok(());
     };
+    // Nothing is rendered from templates that are half written (MCO: apihelpers IsControllerConfigCompleted).
+    let is_busy = |kind: &str| is_true(&controller, kind);
+    if is_busy("TemplateControllerRunning") || is_busy("TemplateControllerFailing") {
+        return Ok(());
+    }
     let base = controller["spec"]["baseOSContainerImage"]
         .as_str()
         .unwrap_or_default();
     let version = controller["metadata"]["annotations"]["machineconfiguration.openshift.io/release-image-version"].as_str().unwrap_or_default();
     let configs = access.list(CONFIGS, None).await?;
     for pool in access.list(POOLS, None).await? {
-        let (rendered, sources) = render(&pool, &configs, base, version);
+        let (rendered, sources) = match render(&pool, &configs, base, version) {
+            Ok(made) => {
+                failing(access, &pool, None).await?;
+                made
+            }
+            Err(problem) => {
+                failing(access, &pool, Some(&problem)).await?;
+                continue;
+            }
+        };
         let target = name(&rendered).to_owned();
         let sources: Vec<Value> = sources.iter().map(|source| json!({"apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfig", "name": source})).collect();
         let wanted = json!({"name": target, "source": sources});
@@ -58,4 +74,28 @@ pub(super) async fn sync(access: &Access) -> Result<(), Error> {
             .await?;
     }
     Ok(())
+}
+
+/// Writes the pool's `RenderDegraded`, the one condition that is this controller's.
+async fn failing(access: &Access, pool: &Value, problem: Option<&str>) -> Result<(), Error> {
+    let message = problem.map_or_else(String::new, |problem| {
+        format!(
+            "Failed to render configuration for pool {}: {problem}",
+            name(pool)
+        )
+    });
+    let known = pool["status"]["conditions"].as_array();
+    let before = known
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == "RenderDegraded");
+    let is_said = before.is_some_and(|before| {
+        before["status"] == flag(problem.is_some()) && before["message"] == message.as_str()
+    });
+    if is_said {
+        return Ok(());
+    }
+    let own = ("RenderDegraded", problem.is_some(), String::new(), message);
+    let patch = json!({"status": {"conditions": conditions(pool, &[own])}});
+    access.merge_status(POOLS, None, name(pool), &patch).await
 }

@@ -27,6 +27,8 @@ pub struct Plan {
     pub version: String,
     pub release_image: String,
     pub os_image: String,
+    /// Custom pools; those of nodes are added.
+    pub pools: Vec<String>,
     pub nodes: Vec<NodeSpec>,
 }
 
@@ -49,9 +51,13 @@ pub async fn seed(access: &Access, plan: &Plan, machines: &Machines) -> Result<(
         }))
         .await?;
     let mut pools: Vec<&str> = vec!["master", "worker"];
-    for node in &plan.nodes {
-        if !pools.contains(&node.pool.as_str()) {
-            pools.push(&node.pool);
+    for pool in plan
+        .pools
+        .iter()
+        .chain(plan.nodes.iter().map(|node| &node.pool))
+    {
+        if !pools.contains(&pool.as_str()) {
+            pools.push(pool);
         }
     }
     for pool in &pools {

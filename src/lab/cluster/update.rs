@@ -2,6 +2,7 @@
 //! and uncordoned; pools tell how far they are (MCO: pkg/controller/node, pkg/controller/drain).
 
 use kube::Error;
+use layerplay_modules::openshift::objects::is_true;
 use layerplay_modules::openshift::pools::{
     is_available, is_failing, max_unavailable, members, sort_by_turn,
 };
@@ -135,7 +136,6 @@ async fn status(
     let is_paused = pool["spec"]["paused"] == true;
     // Also true for a pool without machines.
     let all = updated == nodes.len() && ready == nodes.len() && away == 0;
-    let flag = |is: bool| if is { "True" } else { "False" };
     let reports: Vec<String> = degraded
         .iter()
         .map(|node| {
@@ -181,29 +181,14 @@ async fn status(
             },
             reports.join(", "),
         ),
-        ("RenderDegraded", false, String::new(), String::new()),
         (
             "Degraded",
-            !degraded.is_empty(),
+            !degraded.is_empty() || is_true(pool, "RenderDegraded"),
             String::new(),
             reports.join(", "),
         ),
     ];
-    let known = pool["status"]["conditions"].as_array();
-    let conditions: Vec<Value> = wanted
-        .iter()
-        .map(|(kind, is, reason, message)| {
-            let before = known.into_iter().flatten().find(|condition| condition["type"] == *kind);
-            // The render controller's word: this controller only starts it.
-            if let ("RenderDegraded", Some(before)) = (*kind, before) {
-                return before.clone();
-            }
-            // The time moves only when the status flips (MCO: apihelpers.go SetMachineConfigPoolCondition).
-            let time = before.filter(|condition| condition["status"] == flag(*is)).and_then(|condition| condition["lastTransitionTime"].as_str());
-            let time = time.map_or_else(now, ToOwned::to_owned);
-            json!({"type": kind, "status": flag(*is), "reason": reason, "message": message, "lastTransitionTime": time})
-        })
-        .collect();
+    let conditions = conditions(pool, &wanted);
     let configuration = if all {
         pool["spec"]["configuration"].clone()
     } else {
@@ -227,8 +212,37 @@ async fn status(
         .await
 }
 
+/// `True` or `False`.
+pub(super) fn flag(is: bool) -> &'static str {
+    if is { "True" } else { "False" }
+}
+
+/// Type, whether it is true, reason, message.
+type Wanted = (&'static str, bool, String, String);
+
+/// A pool's conditions with these written over them. The list is one value to the API, and two controllers write it.
+pub(super) fn conditions(pool: &Value, wanted: &[Wanted]) -> Vec<Value> {
+    let known = pool["status"]["conditions"].as_array();
+    let mut all: Vec<Value> = known.into_iter().flatten().cloned().collect();
+    for (kind, is, reason, message) in wanted {
+        let before = all.iter().position(|condition| condition["type"] == *kind);
+        // The time moves only when the status flips (MCO: apihelpers.go SetMachineConfigPoolCondition).
+        let time = before
+            .and_then(|at| all.get(at))
+            .filter(|before| before["status"] == flag(*is))
+            .and_then(|before| before["lastTransitionTime"].as_str())
+            .map_or_else(now, ToOwned::to_owned);
+        let condition = json!({"type": kind, "status": flag(*is), "reason": reason, "message": message, "lastTransitionTime": time});
+        match before.and_then(|at| all.get_mut(at)) {
+            Some(place) => *place = condition,
+            None => all.push(condition),
+        }
+    }
+    all
+}
+
 /// Now, as the API server writes times.
-pub(super) fn now() -> String {
+pub(in crate::lab) fn now() -> String {
     jiff::Timestamp::now()
         .strftime("%Y-%m-%dT%H:%M:%SZ")
         .to_string()

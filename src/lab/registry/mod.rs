@@ -98,6 +98,15 @@ impl Handle {
         self.address.to_string()
     }
 
+    /// Stops answering. What was pushed is kept for those that hold the handle.
+    pub fn shutdown(&self) {
+        self.closing.cancel();
+    }
+
+    pub fn is_down(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
     /// True when something was ever pushed there.
     pub fn has_repository(&self, repository: &str) -> bool {
         self.shared

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, Patch, PatchParams};
+use layerplay::lab::FromRegistry;
 use layerplay::lab::cluster::{Access, Machines, Pace, Plan, seed, start_controllers, start_nodes};
 use layerplay::lab::registry::{self, Handle, release};
-use layerplay::lab::{FromRegistry, nodes};
+use layerplay::lab::scenario::Scenario;
 use serde_json::json;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -33,7 +34,8 @@ impl RealCluster {
             version: spec.version.clone(),
             release_image: published.release_image.clone(),
             os_image: published.os_image.clone(),
-            nodes: nodes(1, 3),
+            pools: Vec::new(),
+            nodes: Scenario::default().clusters[0].nodes(),
         };
         let names = plan.node_names();
         let pulls = Box::new(FromRegistry(Arc::clone(&registry)));

@@ -1,0 +1,389 @@
+//! In: scenario files (`tests/scenarios`), each a lab where something goes wrong. Out: what a run says of it, and what
+//! it does: the failure by its name, the way out, or the refusal before the first write.
+
+use std::path::Path;
+use std::process::Command;
+
+use layerplay::lab::Lab;
+use layerplay::lab::scenario::Scenario;
+use serde_json::Value;
+
+/// A lab of a scenario, as a user reaches it.
+struct Played {
+    lab: Lab,
+    dir: tempfile::TempDir,
+}
+
+struct Said {
+    code: Option<i32>,
+    text: String,
+}
+
+/// Time limits of a wait that are short enough for a test and long enough for the lab.
+const SOON: &str = "stall: 1, degraded: 2, timeout: 6";
+
+impl Played {
+    async fn start(file: &str) -> Self {
+        let path = format!("{}/tests/scenarios/{file}.yml", env!("CARGO_MANIFEST_DIR"));
+        let scenario = Scenario::read(Path::new(&path)).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let lab = Lab::start(&scenario).await.unwrap();
+        lab.write(dir.path()).unwrap();
+        Self { lab, dir }
+    }
+
+    /// Tasks on the cluster; `{{ built.image }}` is a layer on its base image.
+    async fn run(&self, tasks: &str) -> Said {
+        let playbook = format!(
+            "
+- hosts: staging
+  tasks:
+    - release_info:
+      register: release
+    - layered_image:
+        name: \"{{{{ registry }}}}/motd\"
+        tag: \"1\"
+        content: |
+          FROM {{{{ release.os_image }}}}
+          LABEL org.opencontainers.image.title=motd
+        base: \"{{{{ release.os_image }}}}\"
+      register: built
+{tasks}"
+        );
+        self.play(&playbook).await
+    }
+
+    async fn play(&self, playbook: &str) -> Said {
+        let path = self.dir.path().join("playbook.yml");
+        std::fs::write(&path, playbook).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_layerplay"));
+        command
+            .args(["run", "--format", "json", "-i"])
+            .arg(self.dir.path().join("inventory.yml"))
+            .arg(&path);
+        let output = tokio::task::spawn_blocking(move || command.output())
+            .await
+            .unwrap()
+            .unwrap();
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Said {
+            code: output.status.code(),
+            text,
+        }
+    }
+
+    /// Tasks that all hold.
+    async fn holds(&self, tasks: &str) -> Said {
+        let said = self.run(tasks).await;
+        assert_eq!(said.code, Some(0), "{}", said.text);
+        said
+    }
+
+    /// Applying a layer fails, and says this by name.
+    async fn fails_with(&self, failure: &str, that: &[&str]) -> Said {
+        let that: Vec<String> = that
+            .iter()
+            .map(|that| format!("\n          - {that}"))
+            .collect();
+        let that = that.concat();
+        self.holds(&format!(
+            "    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\", {SOON}}}
+      ignore_errors: true
+      register: tried
+    - assert:
+        that:
+          - tried is failed
+          - tried.diagnosis.failure == '{failure}'{that}
+"
+        ))
+        .await
+    }
+
+    /// The run is refused before anything is written.
+    async fn refuses(&self, words: &str) {
+        let before = self.configs();
+        let said = self
+            .run("    - apply_layer: {pool: worker, image: \"{{ built.image }}\"}\n")
+            .await;
+        assert_eq!(said.code, Some(2), "{}", said.text);
+        assert!(said.text.contains(words), "{}", said.text);
+        assert_eq!(self.configs(), before);
+    }
+
+    fn object(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Value {
+        let resource = layerplay::lab::api::resources::find(group, "v1", plural).unwrap();
+        let store = self.lab.clusters[0].api.store();
+        let object = store.get(resource, namespace, name);
+        object.map(|object| (*object).clone()).unwrap_or_default()
+    }
+
+    /// The names of all MachineConfigs that somebody wrote.
+    fn configs(&self) -> bool {
+        self.object(
+            "machineconfiguration.openshift.io",
+            "machineconfigs",
+            "",
+            "99-layer-worker",
+        )
+        .is_object()
+    }
+
+    fn node(&self, name: &str) -> Value {
+        self.object("", "nodes", "", name)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_18_a_missing_image_stops_at_the_first_node() {
+    let played = Played::start("image_never").await;
+    played
+        .fails_with(
+            "image_missing",
+            &[
+                "tried.diagnosis.node == 'worker-0'",
+                "tried.diagnosis.command is match('skopeo')",
+            ],
+        )
+        .await;
+    assert_eq!(played.node("worker-0")["spec"]["unschedulable"], true);
+    assert!(played.node("worker-1")["spec"]["unschedulable"].is_null());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_19_and_20_the_trap_is_opened_by_the_rollback() {
+    let played = Played::start("image_never").await;
+    let boot = |played: &Played| played.node("worker-0")["status"]["nodeInfo"]["bootID"].clone();
+    let before = boot(&played);
+    played
+        .holds(&format!(
+            "    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\", on_failure: rollback, {SOON}}}
+      ignore_errors: true
+      register: tried
+    - assert: {{that: [tried is failed, \"tried.diagnosis.failure == 'image_missing'\"]}}
+    - verify_layer: {{pool: worker, base: true}}
+"
+        ))
+        .await;
+    assert_eq!(boot(&played), before, "nothing was rebooted");
+    assert!(played.node("worker-0")["spec"]["unschedulable"].is_null());
+    assert!(!played.configs());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_21_an_image_that_comes_later_heals_its_node() {
+    let played = Played::start("image_missing").await;
+    let said = played
+        .holds("    - apply_layer: {pool: worker, image: \"{{ built.image }}\", stall: 1, degraded: 60}\n")
+        .await;
+    assert!(said.text.contains("manifest unknown"), "{}", said.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_23_an_image_that_is_no_system_is_told() {
+    Played::start("not_bootable")
+        .await
+        .fails_with("not_bootable", &[])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_24_and_25_a_budget_that_blocks_the_drain_is_named_and_its_end_goes_on() {
+    let played = Played::start("drain_blocked").await;
+    let said = played
+        .fails_with(
+            "budget_blocks_drain",
+            &[
+                "\"'shop/checkout-worker-0' in tried.diagnosis.cause\"",
+                "tried.diagnosis.node == 'worker-0'",
+            ],
+        )
+        .await;
+    // The plan says so before anything is written.
+    assert!(
+        said.text
+            .contains("would not let their nodes be drained now: "),
+        "{}",
+        said.text
+    );
+    played
+        .holds(
+            "    - k8s: {kind: PodDisruptionBudget, api_version: policy/v1, namespace: shop, name: checkout-worker-0, state: absent}
+    - apply_layer: {pool: worker, image: \"{{ built.image }}\"}
+",
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_26_a_cordoned_node_is_refused_before_and_named_after() {
+    let played = Played::start("cordoned").await;
+    played.refuses("check `cordoned`").await;
+    played
+        .holds(&format!(
+            "    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\", force: [cordoned], {SOON}}}
+      ignore_errors: true
+      register: tried
+    - assert: {{that: [tried is failed, \"tried.diagnosis.failure == 'no_capacity'\", \"'worker-1' in tried.diagnosis.cause\"]}}
+"
+        ))
+        .await;
+    assert!(
+        played.node("worker-0")["spec"]["unschedulable"].is_null(),
+        "nobody was cordoned or freed"
+    );
+    assert_eq!(played.node("worker-1")["spec"]["unschedulable"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_13_and_14_a_paused_pool_waits_and_goes_on() {
+    let played = Played::start("pool_paused").await;
+    played.refuses("check `paused`").await;
+    played
+        .holds(&format!(
+            "    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\", force: [paused], {SOON}}}
+      ignore_errors: true
+      register: tried
+    - assert: {{that: [tried is failed, \"tried.diagnosis.failure == 'paused'\"]}}
+    - machine_config_pool: {{name: worker, paused: false, force_conflicts: true}}
+    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\"}}
+"
+        ))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_15_a_pool_without_nodes_proves_nothing() {
+    let played = Played::start("empty_pool").await;
+    let said = played
+        .run("    - apply_layer: {pool: canary, image: \"{{ built.image }}\"}\n")
+        .await;
+    assert_eq!(said.code, Some(2), "{}", said.text);
+    assert!(said.text.contains("has no nodes"), "{}", said.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_32_a_busy_controller_is_no_success() {
+    let played = Played::start("controller_not_ready").await;
+    played.fails_with("controller_busy", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_33_an_upgrade_under_way_refuses() {
+    let played = Played::start("upgrade_under_way").await;
+    played.refuses("4.18.10").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_44_a_node_that_never_returns_is_told_though_nothing_is_degraded() {
+    let played = Played::start("never_returns").await;
+    played
+        .fails_with(
+            "node_away",
+            &[
+                "tried.diagnosis.node == 'worker-0'",
+                "tried.diagnosis.since is string",
+            ],
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_46_a_node_under_pressure_is_no_candidate() {
+    let played = Played::start("disk_pressure").await;
+    let said = played
+        .holds(&format!(
+            "    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\", force: [cordoned], {SOON}}}
+      ignore_errors: true
+      register: tried
+    - assert:
+        that:
+          - tried is failed
+          - \"tried.diagnoses | map(attribute='failure') | list | intersect(['disk_full', 'no_capacity']) | length > 0\"
+"
+        ))
+        .await;
+    assert!(said.text.contains("worker-1"), "{}", said.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_56_a_pull_secret_without_the_registry_is_told() {
+    Played::start("pull_denied")
+        .await
+        .fails_with("unauthorized", &[])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_61_a_cluster_of_one_node() {
+    let played = Played::start("single_node").await;
+    played
+        .holds("    - apply_layer: {pool: master, image: \"{{ built.image }}\"}\n    - remove_layer: {pool: master}\n")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_without_registry_or_space_are_told() {
+    let unreachable = Played::start("registry_unreachable").await;
+    unreachable.fails_with("registry_away", &[]).await;
+    let full = Played::start("disk_full").await;
+    full.fails_with("disk_full", &["tried.diagnosis.node == 'worker-0'"])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_system_than_the_staged_one_is_never_taken_for_it() {
+    let noticed = Played::start("wrong_deployment").await;
+    noticed.fails_with("wrong_deployment", &[]).await;
+    // Here the operator's own status says that all is well.
+    let unnoticed = Played::start("unnoticed_deployment").await;
+    let said = unnoticed
+        .run(&format!(
+            "    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\", {SOON}}}\n"
+        ))
+        .await;
+    assert_eq!(said.code, Some(2), "{}", said.text);
+    assert!(said.text.contains("worker-1"), "{}", said.text);
+    let pool = unnoticed.object(
+        "machineconfiguration.openshift.io",
+        "machineconfigpools",
+        "",
+        "worker",
+    );
+    let conditions = pool["status"]["conditions"].as_array().unwrap();
+    let updated = conditions
+        .iter()
+        .find(|condition| condition["type"] == "Updated");
+    assert_eq!(updated.unwrap()["status"], "True");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_rendered_is_told() {
+    let played = Played::start("render_failure").await;
+    let said = played
+        .run("    - apply_layer: {pool: worker, image: \"{{ built.image }}\"}\n")
+        .await;
+    assert_eq!(said.code, Some(2), "{}", said.text);
+    assert!(said.text.contains("unknown version"), "{}", said.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_on_a_bad_day_costs_only_time() {
+    let played = Played::start("api_weather").await;
+    played
+        .holds("    - apply_layer: {pool: worker, image: \"{{ built.image }}\"}\n    - verify_layer: {pool: worker, image: \"{{ built.image }}\"}\n")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_registry_nothing_is_written() {
+    let played = Played::start("registry_down").await;
+    let said = played
+        .play("- hosts: staging\n  tasks:\n    - apply_layer: {pool: worker, image: \"{{ registry }}/motd@sha256:0000000000000000000000000000000000000000000000000000000000000000\"}\n")
+        .await;
+    assert_eq!(said.code, Some(2), "{}", said.text);
+    assert!(!played.configs());
+}
