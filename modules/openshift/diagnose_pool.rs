@@ -68,11 +68,7 @@ impl Module for DiagnosePool {
             .as_ref()
             .and_then(|rendered| rendered["spec"]["osImageURL"].as_str());
         let image = args.image.as_deref().or(goes_to).unwrap_or_default();
-        let snapshot = Snapshot {
-            pool: &view.pool,
-            rendered: rendered.as_ref(),
-            nodes: view.nodes.iter().collect(),
-        };
+        let snapshot = Snapshot::new(&view.pool, rendered.as_ref(), &view.nodes);
         let progress = observe(&snapshot, image);
         let mut found = Vec::new();
         if !progress.is_settled() {
@@ -98,7 +94,7 @@ impl Module for DiagnosePool {
         let failures: Vec<Failure> = found.iter().map(|found| found.failure).collect();
         Ok(Change::None(Outcome::unchanged(json!({
             "pool": args.pool, "image": image, "rendered": progress.rendered, "nodes": progress.nodes,
-            "settled": progress.is_settled(), "failures": failures, "diagnoses": found,
+            "verdict": progress.verdict, "settled": progress.is_settled(), "failures": failures, "diagnoses": found,
         }))))
     }
 

@@ -122,12 +122,7 @@ async fn before(
     rendered: Option<&Value>,
     image: &str,
 ) -> Result<BTreeMap<String, Before>, ModuleError> {
-    let snapshot = Snapshot {
-        pool: &view.pool,
-        rendered,
-        nodes: view.nodes.iter().collect(),
-    };
-    let progress = observe(&snapshot, image);
+    let progress = observe(&Snapshot::new(&view.pool, rendered, &view.nodes), image);
     let mut images: BTreeMap<String, Option<String>> = BTreeMap::new();
     let mut all = BTreeMap::new();
     for (node, state) in view.nodes.iter().zip(&progress.nodes) {
@@ -191,11 +186,7 @@ impl Module for Rollout {
             image,
             digest,
         };
-        let snapshot = Snapshot {
-            pool: &view.pool,
-            rendered: rendered.as_ref(),
-            nodes: view.nodes.iter().collect(),
-        };
+        let snapshot = Snapshot::new(&view.pool, rendered.as_ref(), &view.nodes);
         let progress = observe(&snapshot, &work.image);
         if progress.is_settled() {
             let answers = booted(platform, &cluster, &view.nodes, args.proof).await;

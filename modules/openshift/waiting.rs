@@ -1,7 +1,7 @@
 //! In: what a rollout waits for, and the watches of pools and nodes. Out: every node proven, or why not. All state is
 //! in the cluster: a wait that is begun again goes on where the cluster is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use super::diagnose::{Diagnosis, diagnose};
 use super::look::{booted, entry};
 use super::mirror::Mirror;
 use super::objects::{self, machine_config, machine_config_pool, name, node};
-use super::observe::{self, Phase, Snapshot, observe};
+use super::observe::{self, Phase, Snapshot, Verdict, observe};
 use super::pools::members;
 use super::proof::Booted;
 use super::rollout::{Args, Work, result};
@@ -142,17 +142,21 @@ impl Waiting<'_> {
             self.rendered = objects::find(&self.cluster, &machine_config(), target).await?;
         }
         let rendered = self.rendered.clone();
-        let snapshot = Snapshot {
-            pool,
-            rendered: rendered.as_ref(),
-            nodes,
-        };
-        let progress = observe(&snapshot, &self.work.image);
+        let mut snapshot = Snapshot::new(pool, rendered.as_ref(), nodes);
+        snapshot.proven = self.boots();
+        let mut progress = observe(&snapshot, &self.work.image);
         self.tell(&progress);
         if progress.noticed {
             self.prove(&snapshot, &progress).await?;
+            let proven = self.boots();
+            if proven != snapshot.proven {
+                self.last = Some(progress);
+                snapshot.proven = proven;
+                progress = observe(&snapshot, &self.work.image);
+                self.tell(&progress);
+            }
         }
-        let done = progress.is_settled() && progress.nodes.len() == self.proven.len();
+        let done = progress.verdict == Verdict::Done;
         if done && self.is_unmoved(pool).await? {
             let proven: Vec<Value> = self.proven.values().cloned().collect();
             return Ok(Some(result(
@@ -165,6 +169,15 @@ impl Waiting<'_> {
         self.idle(None, Some((&snapshot, &progress))).await?;
         self.last = Some(progress);
         Ok(None)
+    }
+
+    /// The boots in which nodes said that they run the image.
+    fn boots(&self) -> BTreeMap<String, String> {
+        let boot = |entry: &Value| entry["boot_id"].as_str().unwrap_or_default().to_owned();
+        let proven = self.proven.iter();
+        proven
+            .map(|(name, entry)| (name.clone(), boot(entry)))
+            .collect()
     }
 
     /// The pool as the server has it now is still the one that was judged: nothing was written while nodes were asked.
@@ -180,7 +193,7 @@ impl Waiting<'_> {
     fn tell(&mut self, progress: &observe::Progress) {
         let now = self.platform.clock.now();
         for node in &progress.nodes {
-            if !matches!(node.phase, Phase::Waiting | Phase::Settled) {
+            if !node.phase.is_waiting() && !node.is_settled() {
                 self.started.entry(node.name.clone()).or_insert(now);
             }
         }
@@ -218,20 +231,16 @@ impl Waiting<'_> {
         snapshot: &Snapshot<'_>,
         progress: &observe::Progress,
     ) -> Result<(), ModuleError> {
-        let settled: BTreeSet<&str> = progress
-            .nodes
-            .iter()
-            .filter(|state| state.phase == Phase::Settled)
-            .map(|state| state.name.as_str())
-            .collect();
-        // A node that was proven and then left its image again is proven no more.
+        // A node that was proven and then left its image, or booted again, is proven no more.
+        let states = snapshot.nodes.iter().zip(&progress.nodes);
+        let (verified, booted_ones): (Vec<_>, Vec<_>) = states
+            .filter(|(_, state)| state.is_settled())
+            .partition(|(_, state)| state.phase == Phase::Verified);
         self.proven
-            .retain(|name, _| settled.contains(name.as_str()));
-        let asked: Vec<Value> = snapshot
-            .nodes
-            .iter()
-            .filter(|node| settled.contains(name(node)) && !self.proven.contains_key(name(node)))
-            .map(|node| (*node).clone())
+            .retain(|name, _| verified.iter().any(|(_, state)| state.name == *name));
+        let asked: Vec<Value> = booted_ones
+            .into_iter()
+            .map(|(node, _)| (*node).clone())
             .collect();
         self.unasked = None;
         for (node, answer) in booted(self.platform, &self.cluster, &asked, self.args.proof).await {

@@ -85,10 +85,7 @@ impl Live {
         pool.set_message(message);
         let at_work: Vec<&&Value> = nodes
             .iter()
-            .filter(|node| {
-                progress["noticed"] == true
-                    && !matches!(node["phase"].as_str(), Some("waiting" | "settled") | None)
-            })
+            .filter(|node| progress["noticed"] == true && is_at_work(node))
             .collect();
         rollout.nodes.retain(|name, (_, bar)| {
             let stays = at_work.iter().any(|node| node["name"] == name.as_str());
@@ -128,5 +125,14 @@ impl Live {
         for bar in bars.chain(rollout.nodes.into_values().map(|(_, bar)| bar)) {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// Something happens on the node now, or should.
+fn is_at_work(node: &Value) -> bool {
+    match node["phase"].as_str() {
+        None | Some("unseen" | "blocked" | "verified") => false,
+        Some("booted") => node["reason"] != "",
+        Some(_) => true,
     }
 }

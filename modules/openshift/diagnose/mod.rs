@@ -23,7 +23,7 @@ pub use failure::Failure;
 pub(super) use nodes::{has_room, held};
 
 use super::objects::{MCO_NAMESPACE, PREFIX, annotation, condition, is_true, name};
-use super::observe::{Phase, Progress, Snapshot};
+use super::observe::{Progress, Snapshot};
 use super::pools::{
     build_of, image_setters, is_available, max_unavailable, roles_of, selects, upgrades_to,
 };
@@ -247,7 +247,7 @@ impl Situation<'_> {
             .progress
             .nodes
             .iter()
-            .any(|node| node.phase == Phase::Waiting);
+            .any(|node| node.phase.is_waiting());
         let count = snapshot.nodes.len();
         let away: Vec<&Value> = snapshot
             .nodes

@@ -50,11 +50,7 @@ fn config(name: &str, role: &str, image: &str) -> Value {
 
 fn found(pool: &Value, nodes: &[Value], around: &Around) -> Vec<Diagnosis> {
     let rendered = config("B", "worker", &image('1'));
-    let snapshot = Snapshot {
-        pool,
-        rendered: Some(&rendered),
-        nodes: nodes.iter().collect(),
-    };
+    let snapshot = Snapshot::new(pool, Some(&rendered), nodes);
     let wanted = image('1');
     diagnose(&snapshot, &observe(&snapshot, &wanted), around, &wanted)
 }
