@@ -1,16 +1,10 @@
 //! In: kinds and JSON. Out: the few API verbs that controllers use, with conflicts tried again.
 
-use std::pin::pin;
-use std::time::Duration;
-
-use futures_util::StreamExt;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
 };
-use kube::runtime::watcher;
 use kube::{Client, Error};
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 /// The prefix of the operator's annotations and labels.
 pub(in crate::lab) const P: &str = "machineconfiguration.openshift.io/";
@@ -62,6 +56,11 @@ pub(in crate::lab) const VERSIONS: Kind = (
 impl Access {
     pub fn new(client: Client) -> Self {
         Self { client }
+    }
+
+    /// All objects of a kind, for a watch.
+    pub(super) fn objects(&self, kind: Kind) -> Api<DynamicObject> {
+        self.api(kind, None)
     }
 
     fn api(&self, kind: Kind, namespace: Option<&str>) -> Api<DynamicObject> {
@@ -184,51 +183,6 @@ impl Access {
             Ok(_) => Ok(()),
             Err(Error::Api(status)) if matches!(status.code, 404 | 429) => Ok(()),
             Err(problem) => Err(problem),
-        }
-    }
-
-    /// Calls `work` at the start and after every change of these kinds, until `stop`. An error of `work` is tried again
-    /// after the pause: controllers never give up.
-    pub(in crate::lab) async fn on_change<W>(
-        &self,
-        kinds: &[Kind],
-        fields: Option<&str>,
-        pause: Duration,
-        stop: &CancellationToken,
-        mut work: W,
-    ) where
-        W: AsyncFnMut(&Self) -> Result<(), Error>,
-    {
-        let streams = kinds.iter().map(|kind| {
-            let mut config = watcher::Config::default();
-            if let Some(fields) = fields {
-                config = config.fields(fields);
-            }
-            watcher(self.api(*kind, None), config)
-                .map(|event| event.is_ok())
-                .boxed()
-        });
-        let mut events = pin!(futures_util::stream::select_all(streams));
-        loop {
-            let failed = work(self).await.is_err();
-            let wait = async {
-                if failed {
-                    tokio::time::sleep(pause.max(Duration::from_millis(50))).await;
-                } else {
-                    while let Some(is_event) = events.next().await {
-                        if is_event {
-                            break;
-                        }
-                        tokio::time::sleep(Duration::from_millis(200)).await;
-                    }
-                }
-                // Several changes at once are looked at once.
-                tokio::time::sleep(pause).await;
-            };
-            tokio::select! {
-                () = wait => {}
-                () = stop.cancelled() => return,
-            }
         }
     }
 }

@@ -1,16 +1,22 @@
 //! The machine-config daemon of a node. In: its `desiredConfig`. Out: the node drained, its image pulled, booted, done
 //! (MCO: pkg/daemon). And a kubelet's part: pods that are bound to a node run.
 
+use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use kube::Error;
+use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Pace;
 use super::access::{Access, CONFIGS, NODES, P, PODS, annotation, name};
 use super::machine::Machines;
+use super::seen::{AGAIN, Seen, on_change};
 use super::update::now;
 
 struct Daemon {
@@ -20,34 +26,54 @@ struct Daemon {
     pace: Pace,
 }
 
-pub(super) fn start(
-    access: Access,
-    machines: Arc<Machines>,
-    node: String,
-    pace: Pace,
-    stop: CancellationToken,
-) {
-    let fields = format!("metadata.name={node}");
-    let daemon = Daemon {
-        access: access.clone(),
-        machines,
-        node,
-        pace,
-    };
+/// Starts the daemons of all machines. One watch serves them: thousands of watches of one object each would all be woken
+/// by every change.
+pub(super) fn start(access: Access, machines: &Arc<Machines>, pace: Pace, stop: CancellationToken) {
+    let mut daemons: HashMap<String, Arc<Notify>> = HashMap::new();
+    for node in machines.names() {
+        let changed = Arc::new(Notify::new());
+        daemons.insert(node.clone(), Arc::clone(&changed));
+        let daemon = Daemon {
+            access: access.clone(),
+            machines: Arc::clone(machines),
+            node,
+            pace,
+        };
+        tokio::spawn(daemon.run(changed, stop.clone()));
+    }
     tokio::spawn(async move {
-        access
-            .on_change(
-                &[NODES],
-                Some(&fields),
-                pace.sync,
-                &stop,
-                async move |_: &Access| daemon.sync().await,
-            )
-            .await;
+        let mut events = pin!(watcher(access.objects(NODES), watcher::Config::default()));
+        while let Some(Some(event)) = stop.run_until_cancelled(events.next()).await {
+            match event {
+                Ok(Event::Apply(node) | Event::InitApply(node)) => {
+                    let name = node.metadata.name.unwrap_or_default();
+                    if let Some(changed) = daemons.get(&name) {
+                        changed.notify_one();
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        }
     });
 }
 
 impl Daemon {
+    /// A step after each change of the node; one that failed is tried again, as the daemon does for ever.
+    async fn run(self, changed: Arc<Notify>, stop: CancellationToken) {
+        loop {
+            if stop.run_until_cancelled(changed.notified()).await.is_none() {
+                return;
+            }
+            // Several changes at once are looked at once.
+            tokio::time::sleep(self.pace.sync).await;
+            if self.sync().await.is_err() {
+                tokio::time::sleep(self.pace.sync.max(AGAIN)).await;
+                changed.notify_one();
+            }
+        }
+    }
+
     async fn set(&self, values: Value) -> Result<(), Error> {
         let annotations: serde_json::Map<String, Value> = values
             .as_object()
@@ -213,20 +239,18 @@ impl Daemon {
 /// Pods that name a node and have not started do so.
 pub(super) fn start_kubelet(access: Access, stop: CancellationToken) {
     tokio::spawn(async move {
-        access
-            .on_change(&[PODS], None, Duration::from_millis(20), &stop, kubelet)
-            .await;
+        on_change(&access, &[PODS], Duration::from_millis(20), &stop, kubelet).await;
     });
 }
 
-async fn kubelet(access: &Access) -> Result<(), Error> {
-    for pod in access.list(PODS, None).await? {
+async fn kubelet(access: &Access, seen: &Seen) -> Result<(), Error> {
+    for pod in seen.all(PODS) {
         let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default();
         if pod["spec"]["nodeName"].as_str().is_none_or(str::is_empty) {
             continue;
         }
         if !pod["metadata"]["deletionTimestamp"].is_null() {
-            access.delete_now(PODS, Some(namespace), name(&pod)).await?;
+            access.delete_now(PODS, Some(namespace), name(pod)).await?;
             continue;
         }
         if !matches!(pod["status"]["phase"].as_str(), None | Some("" | "Pending")) {
@@ -244,7 +268,7 @@ async fn kubelet(access: &Access) -> Result<(), Error> {
             "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": time}],
         }});
         access
-            .merge_status(PODS, Some(namespace), name(&pod), &status)
+            .merge_status(PODS, Some(namespace), name(pod), &status)
             .await?;
     }
     Ok(())

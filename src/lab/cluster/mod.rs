@@ -5,6 +5,7 @@
 //! seed      the objects of a fresh cluster           merge    MachineConfigs -> rendered MachineConfig (pure)
 //! render    pools get rendered MachineConfigs        update   nodes get their turn; pool status; drains
 //! daemon    one a node: drain, pull, reboot, done    machine  what a node has booted; what commands on it print
+//! access    the API by kind and JSON                 seen     what a controller's watches have brought
 //! ```
 
 pub(super) mod access;
@@ -13,6 +14,7 @@ mod machine;
 mod merge;
 mod render;
 mod seed;
+mod seen;
 mod update;
 
 use std::sync::Arc;
@@ -66,14 +68,6 @@ pub fn start_nodes(
     pace: Pace,
     stop: &CancellationToken,
 ) {
-    for node in machines.names() {
-        daemon::start(
-            access.clone(),
-            Arc::clone(machines),
-            node,
-            pace,
-            stop.clone(),
-        );
-    }
+    daemon::start(access.clone(), machines, pace, stop.clone());
     daemon::start_kubelet(access.clone(), stop.clone());
 }

@@ -8,20 +8,21 @@ use tokio_util::sync::CancellationToken;
 use super::Pace;
 use super::access::{Access, CONFIGS, CONTROLLER, POOLS, name};
 use super::merge::render;
+use super::seen::{Seen, on_change};
 use super::update::{conditions, flag};
 
 pub(super) fn start(access: Access, pace: Pace, stop: CancellationToken) {
     tokio::spawn(async move {
         // The pause is the operator's own delay: changes within it are rendered once.
-        access
-            .on_change(
-                &[CONFIGS, POOLS, CONTROLLER],
-                None,
-                pace.render,
-                &stop,
-                sync,
-            )
-            .await;
+        let work = async |access: &Access, _: &Seen| sync(access).await;
+        on_change(
+            &access,
+            &[CONFIGS, POOLS, CONTROLLER],
+            pace.render,
+            &stop,
+            work,
+        )
+        .await;
     });
 }
 

@@ -1,6 +1,8 @@
 //! The node controller and the drain controller. In: pools and nodes. Out: nodes get their turn, are cordoned, drained
 //! and uncordoned; pools tell how far they are (MCO: pkg/controller/node, pkg/controller/drain).
 
+use std::collections::HashMap;
+
 use kube::Error;
 use layerplay_modules::openshift::objects::is_true;
 use layerplay_modules::openshift::pools::{
@@ -11,24 +13,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::Pace;
 use super::access::{Access, NODES, P, PODS, POOLS, annotation, name};
+use super::seen::{Seen, on_change};
 
 pub(super) fn start(access: Access, pace: Pace, stop: CancellationToken) {
     let (other, other_stop) = (access.clone(), stop.clone());
     tokio::spawn(async move {
-        access
-            .on_change(&[POOLS, NODES], None, pace.sync, &stop, targets)
-            .await;
+        on_change(&access, &[POOLS, NODES], pace.sync, &stop, targets).await;
     });
     tokio::spawn(async move {
-        other
-            .on_change(
-                &[NODES, PODS],
-                None,
-                pace.sync,
-                &other_stop,
-                async move |access: &Access| drains(access, pace).await,
-            )
-            .await;
+        let work = async move |access: &Access, seen: &Seen| drains(access, seen, pace).await;
+        on_change(&other, &[NODES, PODS], pace.sync, &other_stop, work).await;
     });
 }
 
@@ -48,7 +42,7 @@ fn is_away(node: &Value) -> bool {
 }
 
 /// The nodes whose turn it is (MCO: `node_controller.go` `getAllCandidateMachines`).
-fn candidates(pool: &Value, nodes: &[&Value], target: &str) -> Vec<String> {
+fn candidates<'n>(pool: &Value, nodes: &[&'n Value], target: &str) -> Vec<&'n Value> {
     let away = nodes.iter().filter(|node| is_away(node)).count();
     // Nodes that fail with this very config use up what may be away, too.
     let failing = nodes
@@ -64,17 +58,13 @@ fn candidates(pool: &Value, nodes: &[&Value], target: &str) -> Vec<String> {
         .filter(|node| annotation(node, "desiredConfig") != target && is_available(node))
         .collect();
     sort_by_turn(&mut waiting);
+    waiting.truncate(free);
     waiting
-        .iter()
-        .take(free)
-        .map(|node| name(node).to_owned())
-        .collect()
 }
 
 /// Gives nodes their turn, then writes the pools' status.
-async fn targets(access: &Access) -> Result<(), Error> {
-    let pools = access.list(POOLS, None).await?;
-    let mut nodes = access.list(NODES, None).await?;
+async fn targets(access: &Access, seen: &Seen) -> Result<(), Error> {
+    let pools: Vec<Value> = seen.all(POOLS).cloned().collect();
     for pool in &pools {
         let target = pool["spec"]["configuration"]["name"]
             .as_str()
@@ -83,23 +73,28 @@ async fn targets(access: &Access) -> Result<(), Error> {
         if target.is_empty() {
             continue;
         }
+        let own = members(name(pool), &pools, seen.all(NODES));
+        let mut chosen: Vec<Value> = Vec::new();
         if pool["spec"]["paused"] != true {
-            let own = members(name(pool), &pools, &nodes);
             for node in &own {
                 taint(access, node, annotation(node, "desiredConfig") != target).await?;
             }
-            let chosen = candidates(pool, &own, &target);
-            for node in nodes
-                .iter_mut()
-                .filter(|node| chosen.iter().any(|known| known == name(node)))
-            {
+            for node in candidates(pool, &own, &target) {
                 let desired =
                     json!({"metadata": {"annotations": {format!("{P}desiredConfig"): target}}});
                 access.merge(NODES, None, name(node), &desired).await?;
+                let mut node = node.clone();
                 node["metadata"]["annotations"][format!("{P}desiredConfig")] = json!(target);
+                chosen.push(node);
             }
         }
-        status(access, pool, &members(name(pool), &pools, &nodes), &target).await?;
+        // With the nodes as they are now that their turn has come.
+        let now = |node: &&Value| chosen.iter().position(|chosen| name(chosen) == name(node));
+        let own: Vec<&Value> = own
+            .iter()
+            .map(|node| now(node).map_or(*node, |at| &chosen[at]))
+            .collect();
+        status(access, pool, &own, &target).await?;
     }
     Ok(())
 }
@@ -249,20 +244,29 @@ pub(in crate::lab) fn now() -> String {
 }
 
 /// Carries out what daemons ask for in `desiredDrain`.
-async fn drains(access: &Access, pace: Pace) -> Result<(), Error> {
-    let nodes = access.list(NODES, None).await?;
-    let asking: Vec<&Value> = nodes
-        .iter()
-        .filter(|node| {
-            !annotation(node, "desiredDrain").is_empty()
-                && annotation(node, "desiredDrain") != annotation(node, "lastAppliedDrain")
-        })
-        .collect();
-    let done = asking.into_iter().map(|node| carry_out(access, node, pace));
+async fn drains(access: &Access, seen: &Seen, pace: Pace) -> Result<(), Error> {
+    let is_asking = |node: &&Value| {
+        !annotation(node, "desiredDrain").is_empty()
+            && annotation(node, "desiredDrain") != annotation(node, "lastAppliedDrain")
+    };
+    let mut pods: HashMap<&str, Vec<&Value>> = HashMap::new();
+    for pod in seen.all(PODS) {
+        let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+        pods.entry(node).or_default().push(pod);
+    }
+    let done = seen.all(NODES).filter(is_asking).map(|node| {
+        let own = pods.get(name(node)).map_or(&[][..], Vec::as_slice);
+        carry_out(access, node, own, pace)
+    });
     futures_util::future::try_join_all(done).await.map(|_| ())
 }
 
-async fn carry_out(access: &Access, node: &Value, pace: Pace) -> Result<(), Error> {
+async fn carry_out(
+    access: &Access,
+    node: &Value,
+    pods: &[&Value],
+    pace: Pace,
+) -> Result<(), Error> {
     let wanted = annotation(node, "desiredDrain");
     let is_drain = wanted.starts_with("drain-");
     let unschedulable = if is_drain { json!(true) } else { Value::Null };
@@ -270,7 +274,7 @@ async fn carry_out(access: &Access, node: &Value, pace: Pace) -> Result<(), Erro
     access.merge(NODES, None, name(node), &cordon).await?;
     if is_drain {
         tokio::time::sleep(pace.drain).await;
-        if !drain(access, name(node)).await? {
+        if !drain(access, pods).await? {
             // Looked at again after the pause: the operator never gives a drain up.
             return Err(Error::Service("the node is not empty yet".into()));
         }
@@ -280,12 +284,9 @@ async fn carry_out(access: &Access, node: &Value, pace: Pace) -> Result<(), Erro
 }
 
 /// Evicts what is there; `true` once nothing is left.
-async fn drain(access: &Access, node: &str) -> Result<bool, Error> {
+async fn drain(access: &Access, pods: &[&Value]) -> Result<bool, Error> {
     let mut is_empty = true;
-    for pod in access
-        .list(PODS, Some(&format!("spec.nodeName={node}")))
-        .await?
-    {
+    for pod in pods {
         let owners = pod["metadata"]["ownerReferences"].as_array();
         // Pods of daemon sets stay (kubectl drain --ignore-daemonsets); finished ones and debug pods hold nothing up.
         let stays = owners
@@ -302,7 +303,7 @@ async fn drain(access: &Access, node: &str) -> Result<bool, Error> {
         }
         is_empty = false;
         let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default();
-        access.evict(namespace, name(&pod)).await?;
+        access.evict(namespace, name(pod)).await?;
     }
     Ok(is_empty)
 }
