@@ -35,7 +35,8 @@ var crdFolders = []string{
 var wantedCRDs = []string{
 	"machineconfigs", "machineconfigpools", "controllerconfigs", "machineconfignodes", "machineosconfigs",
 	"machineosbuilds", "pinnedimagesets", "kubeletconfigs", "containerruntimeconfigs", "clusterversions",
-	"clusteroperators", "infrastructures", "imagedigestmirrorsets", "imagetagmirrorsets", "machineconfigurations",
+	"clusteroperators", "infrastructures", "schedulers", "imagedigestmirrorsets", "imagetagmirrorsets",
+	"machineconfigurations",
 }
 
 // prepare makes the namespaces and kinds that an OpenShift cluster has.
