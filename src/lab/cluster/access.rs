@@ -52,6 +52,12 @@ pub(in crate::lab) const VERSIONS: Kind = (
     "ClusterVersion",
     "clusterversions",
 );
+pub(in crate::lab) const INFRASTRUCTURES: Kind = (
+    "config.openshift.io",
+    "v1",
+    "Infrastructure",
+    "infrastructures",
+);
 
 impl Access {
     pub fn new(client: Client) -> Self {

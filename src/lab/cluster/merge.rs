@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::access::{P, name};
+use super::seed::COMMIT;
 
 /// Versions of Ignition that the operator reads.
 const IGNITION: &[&str] = &[
@@ -79,7 +80,7 @@ pub(super) fn render(
     ));
     let hash = hash.get(..32).unwrap_or_default();
     let mut annotations = json!({
-        format!("{P}generated-by-controller-version"): "lab",
+        format!("{P}generated-by-controller-version"): COMMIT,
         format!("{P}release-image-version"): version,
     });
     if spec["osImageURL"] != base {

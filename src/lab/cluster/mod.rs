@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use access::Access;
 pub use machine::{Machines, Planned, Pulls, Trouble};
-pub use seed::{NodeSpec, Plan, seed};
+pub use seed::{NodeSpec, Plan, install, is_rendered, join, seed};
 pub(super) use update::now;
 
 /// How long things take. The order is always the true one.

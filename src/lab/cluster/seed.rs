@@ -4,7 +4,8 @@ use kube::Error;
 use serde_json::{Value, json};
 
 use super::access::{
-    Access, CONFIG_MAPS, CONFIGS, CONTROLLER, NAMESPACES, NODES, P, PODS, POOLS, VERSIONS,
+    Access, CONFIG_MAPS, CONFIGS, CONTROLLER, INFRASTRUCTURES, NAMESPACES, NODES, P, PODS, POOLS,
+    VERSIONS,
 };
 use super::machine::Machines;
 use super::render;
@@ -32,8 +33,22 @@ pub struct Plan {
     pub nodes: Vec<NodeSpec>,
 }
 
-/// Writes the objects. What is there already stays.
+/// What the operator calls its own version: the word of one that was built without a release's stamp. It reads only what
+/// it wrote itself (MCO: pkg/version, `render_controller.go` `generateRenderedMachineConfig`).
+const VERSION: &str = "v0.0.0-was-not-built-properly";
+
+/// The same of its commit, which it leaves on the MachineConfigs that it makes.
+pub(super) const COMMIT: &str = "was-not-built-properly";
+
+/// Writes the objects, nodes included, and renders for the first time. What is there already stays.
 pub async fn seed(access: &Access, plan: &Plan, machines: &Machines) -> Result<(), Error> {
+    install(access, plan).await?;
+    render::sync(access).await?;
+    join(access, plan, machines).await
+}
+
+/// Writes the objects of a cluster that has no nodes yet: the first that its controllers see.
+pub async fn install(access: &Access, plan: &Plan) -> Result<(), Error> {
     for space in [MCO, "openshift-config"] {
         access
             .create(
@@ -43,6 +58,9 @@ pub async fn seed(access: &Access, plan: &Plan, machines: &Machines) -> Result<(
             .await?;
     }
     access.create(VERSIONS, &version(plan)).await?;
+    access
+        .create(INFRASTRUCTURES, &infrastructure(plan))
+        .await?;
     access.create(CONTROLLER, &controller(plan)).await?;
     access
         .create(CONFIG_MAPS, &json!({
@@ -66,8 +84,11 @@ pub async fn seed(access: &Access, plan: &Plan, machines: &Machines) -> Result<(
         }
         access.create(POOLS, &self::pool(pool)).await?;
     }
-    // Nodes start at the pool's rendered configuration, so it must be there first.
-    render::sync(access).await?;
+    Ok(())
+}
+
+/// Lets the nodes join. They start at their pool's rendered configuration, so it must be there.
+pub async fn join(access: &Access, plan: &Plan, machines: &Machines) -> Result<(), Error> {
     for spec in &plan.nodes {
         let pool = access.get(POOLS, &spec.pool).await?.unwrap_or_default();
         let target = pool["spec"]["configuration"]["name"]
@@ -80,6 +101,14 @@ pub async fn seed(access: &Access, plan: &Plan, machines: &Machines) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Whether every pool has a rendered configuration, so that nodes can join.
+pub async fn is_rendered(access: &Access) -> Result<bool, Error> {
+    let pools = access.list(POOLS, None).await?;
+    Ok(pools
+        .iter()
+        .all(|pool| pool["spec"]["configuration"]["name"].is_string()))
 }
 
 fn version(plan: &Plan) -> Value {
@@ -100,17 +129,39 @@ fn version(plan: &Plan) -> Value {
 }
 
 fn controller(plan: &Plan) -> Value {
+    let infrastructure = infrastructure(plan);
+    let time = super::update::now();
+    let conditions = [
+        ("Completed", "True"),
+        ("Running", "False"),
+        ("Failing", "False"),
+    ];
+    let conditions = conditions.map(|(kind, status)| {
+        json!({"type": format!("TemplateController{kind}"), "status": status, "lastTransitionTime": time})
+    });
     json!({
         "apiVersion": "machineconfiguration.openshift.io/v1", "kind": "ControllerConfig",
-        "metadata": {"name": "machine-config-controller", "annotations": {format!("{P}release-image-version"): plan.version}},
+        "metadata": {"name": "machine-config-controller", "annotations": {
+            format!("{P}generated-by-version"): VERSION, format!("{P}release-image-version"): plan.version,
+        }},
         "spec": {
             "baseOSContainerImage": plan.os_image, "releaseImage": plan.release_image, "osImageURL": "", "platform": "none",
             "clusterDNSIP": "172.30.0.10", "cloudProviderConfig": "", "kubeAPIServerServingCAData": "bGFi", "rootCAData": "bGFi", "cloudProviderCAData": "bGFi",
             "additionalTrustBundle": null, "images": {}, "ipFamilies": "IPv4", "network": null, "networkType": "OVNKubernetes",
-            "proxy": null, "infra": {"apiVersion": "config.openshift.io/v1", "kind": "Infrastructure", "metadata": {}, "spec": {"cloudConfig": {"name": ""}}, "status": {
-                "apiServerInternalURI": "", "apiServerURL": "", "controlPlaneTopology": "HighlyAvailable", "etcdDiscoveryDomain": "",
-                "infrastructureName": plan.name, "infrastructureTopology": "HighlyAvailable"}},
+            "proxy": null, "infra": {"apiVersion": "config.openshift.io/v1", "kind": "Infrastructure", "metadata": {}, "spec": infrastructure["spec"], "status": infrastructure["status"]},
             "dns": {"apiVersion": "config.openshift.io/v1", "kind": "DNS", "metadata": {}, "spec": {"baseDomain": "lab.example"}, "status": {}},
+        },
+        "status": {"observedGeneration": 1, "conditions": conditions, "controllerCertificates": []},
+    })
+}
+
+fn infrastructure(plan: &Plan) -> Value {
+    json!({
+        "apiVersion": "config.openshift.io/v1", "kind": "Infrastructure", "metadata": {"name": "cluster"},
+        "spec": {"cloudConfig": {"name": ""}},
+        "status": {
+            "apiServerInternalURI": "", "apiServerURL": "", "controlPlaneTopology": "HighlyAvailable", "etcdDiscoveryDomain": "",
+            "infrastructureName": plan.name, "infrastructureTopology": "HighlyAvailable",
         },
     })
 }
@@ -120,7 +171,7 @@ fn base_config(role: &str) -> Value {
         "apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfig",
         "metadata": {
             "name": format!("00-{role}"), "labels": {format!("{P}role"): role},
-            "annotations": {format!("{P}generated-by-controller-version"): "lab"},
+            "annotations": {format!("{P}generated-by-controller-version"): COMMIT},
         },
         "spec": {"config": {"ignition": {"version": "3.5.0"}}, "osImageURL": ""},
     })
