@@ -11,6 +11,7 @@ mod archives;
 mod bad_input;
 mod command_line;
 mod control_plane;
+mod controllers;
 mod edits;
 mod facts;
 mod files;

@@ -9,7 +9,7 @@ use layerplay::lab::scenario::Scenario;
 use serde_json::{Value, json};
 
 use crate::objects::Reached;
-use crate::support::real_cluster::RealCluster;
+use crate::support::real_cluster::{Decides, RealCluster};
 
 /// What a kubelet would say of a pod that runs.
 fn running() -> Patch<Value> {
@@ -255,7 +255,7 @@ async fn on_the_labs_api() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_real_api_server() {
-    let cluster = RealCluster::start().await;
+    let cluster = RealCluster::start(Decides::Lab).await;
     let kubeconfig = std::fs::read_to_string(cluster.control_plane.layerplay_kubeconfig()).unwrap();
     let admin = cluster.control_plane.admin().await;
     story(&Reached::at(admin, &kubeconfig)).await;

@@ -15,7 +15,7 @@ use layerplay::lab::Lab;
 use layerplay::lab::scenario::Scenario;
 use serde_json::{Value, json};
 
-use crate::support::real_cluster::RealCluster;
+use crate::support::real_cluster::{Decides, RealCluster};
 
 /// What a run said: its exit code and its events.
 pub(crate) struct Said {
@@ -451,7 +451,7 @@ async fn on_the_labs_api() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_real_api_server() {
-    let cluster = RealCluster::start().await;
+    let cluster = RealCluster::start(Decides::Lab).await;
     let control_plane = &cluster.control_plane;
     let other = control_plane.admin().await;
     allow(&other, &control_plane.layerplay().await).await;

@@ -1,5 +1,6 @@
-//! The domain's whole story on one cluster, told twice: on the lab's API, and on a real API server with RBAC, where the
-//! same controllers and nodes play against it and exec goes through its proxy.
+//! The domain's whole story on one cluster, told three times: on the lab's API; on a real API server with RBAC, where the
+//! same controllers and nodes play against it and exec goes through its proxy; and there with the operator's own
+//! controllers.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +9,7 @@ use layerplay::lab::Lab;
 use layerplay::lab::scenario::Scenario;
 use serde_json::{Value, json};
 
-use crate::support::real_cluster::RealCluster;
+use crate::support::real_cluster::{Decides, RealCluster};
 
 /// What a run said: its exit code and its events.
 struct Said {
@@ -316,9 +317,8 @@ async fn on_the_labs_api() {
     drop(lab);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn on_a_real_api_server() {
-    let cluster = RealCluster::start().await;
+async fn on_a_real_cluster(decides: Decides) {
+    let cluster = RealCluster::start(decides).await;
     let dir = tempfile::tempdir().unwrap();
     let inventory = dir.path().join("inventory.yml");
     std::fs::write(
@@ -332,6 +332,16 @@ async fn on_a_real_api_server() {
     let reached = Reached { dir, inventory };
     story(&reached).await;
     failure(&reached).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_real_api_server() {
+    on_a_real_cluster(Decides::Lab).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_the_operators_controllers() {
+    on_a_real_cluster(Decides::Operator).await;
 }
 
 fn inventory_text(kubeconfig: &Path, registry: &str) -> String {

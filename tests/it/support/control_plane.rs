@@ -1,9 +1,8 @@
 //! In: a wish for a Kubernetes API server. Out: a real one (`tests/control-plane/apiserver`), built once a machine into
 //! a cache keyed by its sources, started for this test, ended with it.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,8 @@ use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{Api, ListParams, PostParams};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+use super::go::{API_SERVER, Running};
 
 /// A command that somebody ran in a container.
 #[derive(Debug, Deserialize)]
@@ -41,9 +41,9 @@ struct Wire {
 
 type Answerer = Arc<dyn Fn(ExecRequest) -> ExecAnswer + Send + Sync>;
 
-/// A running API server. Dropping it ends the process: it leaves when its standard input closes, and is killed as well.
+/// A running API server; dropping it ends it.
 pub(crate) struct ControlPlane {
-    child: Child,
+    _running: Running,
     ready: Ready,
     _dir: tempfile::TempDir,
     _exec: tokio::task::JoinHandle<()>,
@@ -54,13 +54,6 @@ struct Ready {
     admin: PathBuf,
     layerplay: PathBuf,
     kubelet_port: i32,
-}
-
-impl Drop for ControlPlane {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl ControlPlane {
@@ -94,38 +87,13 @@ impl ControlPlane {
         );
         let exec = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let dir = tempfile::tempdir().unwrap();
-        let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let mut child = Command::new(program)
-            .arg("-dir")
-            .arg(dir.path())
-            .arg("-crds")
-            .arg(crds)
-            .arg("-exec-url")
-            .arg(url)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let stdout = child.stdout.take().unwrap();
-        let line = tokio::task::spawn_blocking(move || {
-            let mut line = String::new();
-            BufReader::new(stdout).read_line(&mut line).map(|_| line)
-        })
-        .await
-        .unwrap()
-        .unwrap();
-        let ready = serde_json::from_str(&line).unwrap_or_else(|_| {
-            let log = std::fs::read_to_string(dir.path().join("log")).unwrap_or_default();
-            let end: Vec<&str> = log.lines().rev().take(20).collect();
-            panic!(
-                "the API server did not become ready:\n{}",
-                end.into_iter().rev().collect::<Vec<_>>().join("\n")
-            )
-        });
+        let mut command = Command::new(program);
+        command.arg("-dir").arg(dir.path());
+        command.arg("-crds").arg(crds).arg("-exec-url").arg(url);
+        let (running, ready) = Running::start(command, &dir.path().join("log")).await;
         Self {
-            child,
-            ready,
+            _running: running,
+            ready: serde_json::from_value(ready).unwrap(),
             _dir: dir,
             _exec: exec,
         }
@@ -139,6 +107,11 @@ impl ControlPlane {
     /// May do everything.
     pub(crate) async fn admin(&self) -> kube::Client {
         client(&self.ready.admin).await
+    }
+
+    /// The kubeconfig of who may do everything.
+    pub(crate) fn admin_kubeconfig(&self) -> &Path {
+        &self.ready.admin
     }
 
     /// The kubeconfig of layerplay's own user.
@@ -200,13 +173,12 @@ async fn client(kubeconfig: &Path) -> kube::Client {
 fn built() -> (PathBuf, PathBuf) {
     static BUILT: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
     let make = || {
-        let source = source();
-        go(&source, &["mod", "download", "github.com/openshift/api"]);
-        let crds = go(
-            &source,
-            &["list", "-m", "-f", "{{.Dir}}", "github.com/openshift/api"],
-        );
-        (program("apiserver", "."), PathBuf::from(crds.trim()))
+        API_SERVER.go(&["mod", "download", "github.com/openshift/api"]);
+        let crds = API_SERVER.go(&["list", "-m", "-f", "{{.Dir}}", "github.com/openshift/api"]);
+        (
+            API_SERVER.program("apiserver", "."),
+            PathBuf::from(crds.trim()),
+        )
     };
     BUILT.get_or_init(make).clone()
 }
@@ -214,61 +186,6 @@ fn built() -> (PathBuf, PathBuf) {
 /// `kubectl` of the API server's own version. Debian's is years older and cannot exec by WebSocket.
 pub(crate) fn kubectl() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let make = || program("kubectl", "k8s.io/kubernetes/cmd/kubectl");
+    let make = || API_SERVER.program("kubectl", "k8s.io/kubernetes/cmd/kubectl");
     BUILT.get_or_init(make).clone()
-}
-
-fn source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control-plane/apiserver")
-}
-
-/// A program of the Go module, built into a cache that is keyed by the module's files.
-fn program(name: &str, package: &str) -> PathBuf {
-    let source = source();
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&source)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    files.retain(|file| {
-        file.extension()
-            .is_some_and(|extension| ["go", "mod", "sum"].iter().any(|e| extension == *e))
-    });
-    files.sort();
-    let mut hash = Sha256::new();
-    for file in &files {
-        hash.update(file.file_name().unwrap().as_encoded_bytes());
-        hash.update(std::fs::read(file).unwrap());
-    }
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
-        .unwrap_or_else(std::env::temp_dir)
-        .join("layerplay/control-plane")
-        .join(&hex::encode(hash.finalize())[..16]);
-    let program = cache.join(name);
-    if !program.exists() {
-        std::fs::create_dir_all(&cache).unwrap();
-        // Built beside its place and renamed: two test runs at once must not see half a program.
-        let fresh = cache.join(format!("{name}.{}", std::process::id()));
-        let arguments = ["build", "-ldflags", "-s -w", "-o"];
-        let rest = [fresh.to_str().unwrap(), package];
-        go(&source, &[arguments.as_slice(), &rest].concat());
-        std::fs::rename(fresh, &program).unwrap();
-    }
-    program
-}
-
-fn go(dir: &Path, args: &[&str]) -> String {
-    let output = Command::new("go")
-        .args(args)
-        .current_dir(dir)
-        .env("CGO_ENABLED", "0")
-        .output()
-        .expect("`go` must be installed: the tests build a real API server with it");
-    assert!(
-        output.status.success(),
-        "go {args:?}:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
 }

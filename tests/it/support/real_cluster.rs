@@ -1,5 +1,5 @@
-//! A whole cluster on a real API server: the lab's controllers and nodes play against it, its images come from a
-//! registry of the lab's. Commands in pods reach the machine of their node.
+//! A whole cluster on a real API server: the lab's or the operator's own controllers and the lab's nodes play against it,
+//! its images come from a registry of the lab's. Commands in pods reach the machine of their node.
 
 use std::sync::Arc;
 
@@ -13,16 +13,25 @@ use serde_json::json;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::control_plane::{ControlPlane, ExecAnswer, ExecRequest};
+use super::operator::Operator;
+
+/// Who decides the rollouts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decides {
+    Lab,
+    Operator,
+}
 
 pub(crate) struct RealCluster {
     pub(crate) registry: Arc<Handle>,
+    _operator: Option<Operator>,
     pub(crate) control_plane: ControlPlane,
     _ends: DropGuard,
 }
 
 impl RealCluster {
     /// One control-plane node and three workers, seeded and running; layerplay has the documented rights.
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn start(decides: Decides) -> Self {
         let registry = Arc::new(registry::start(registry::Options::default()).await.unwrap());
         let spec = release::ReleaseSpec {
             version: "4.18.9".to_owned(),
@@ -47,7 +56,12 @@ impl RealCluster {
         control_plane.grant().await;
         let admin = control_plane.admin().await;
         let access = Access::new(admin.clone());
-        seed(&access, &plan, &machines).await.unwrap();
+        let operator = if decides == Decides::Operator {
+            Some(Operator::populate(&control_plane, &access, &plan, &machines).await)
+        } else {
+            seed(&access, &plan, &machines).await.unwrap();
+            None
+        };
         // Exec goes through the API server's proxy to the kubelet that a node names.
         let port = json!({"status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": control_plane.kubelet_port()}}}});
         let nodes: Api<Node> = Api::all(admin);
@@ -58,10 +72,13 @@ impl RealCluster {
                 .unwrap();
         }
         let stop = CancellationToken::new();
-        start_controllers(&access, Pace::fast(), &stop);
+        if decides == Decides::Lab {
+            start_controllers(&access, Pace::fast(), &stop);
+        }
         start_nodes(&access, &machines, Pace::fast(), &stop);
         Self {
             registry,
+            _operator: operator,
             control_plane,
             _ends: stop.drop_guard(),
         }
