@@ -35,10 +35,16 @@ fn is_at(node: &Value, target: &str) -> bool {
     is_done(node) && annotation(node, "currentConfig") == target
 }
 
-/// Away: not ready, cordoned, or on its way (MCO: `layered_node_state.go` `IsUnavailableForUpdate`). One that fails, is
+/// Fails to go somewhere: one that only fails where it is does not count (MCO: `layered_node_state.go`
+/// `IsNodeMCDFailing`).
+fn is_stuck(node: &Value) -> bool {
+    is_failing(node) && annotation(node, "currentConfig") != annotation(node, "desiredConfig")
+}
+
+/// Away: not ready, cordoned, or on its way (MCO: `layered_node_state.go` `IsUnavailableForUpdate`). One that is stuck,
 /// ready and schedulable is not away.
 fn is_away(node: &Value) -> bool {
-    !is_available(node) || (!is_done(node) && !is_failing(node))
+    !is_available(node) || (!is_done(node) && !is_stuck(node))
 }
 
 /// The nodes whose turn it is (MCO: `node_controller.go` `getAllCandidateMachines`).
@@ -47,7 +53,7 @@ fn candidates<'n>(pool: &Value, nodes: &[&'n Value], target: &str) -> Vec<&'n Va
     // Nodes that fail with this very config use up what may be away, too.
     let failing = nodes
         .iter()
-        .filter(|node| annotation(node, "desiredConfig") == target && is_failing(node))
+        .filter(|node| annotation(node, "desiredConfig") == target && is_stuck(node))
         .count();
     let free = max_unavailable(pool, nodes.len())
         .saturating_sub(away)
@@ -306,4 +312,35 @@ async fn drain(access: &Access, pods: &[&Value]) -> Result<bool, Error> {
         access.evict(namespace, name(pod)).await?;
     }
     Ok(is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, current: &str, desired: &str, state: &str) -> Value {
+        json!({
+            "metadata": {"name": name, "annotations": {
+                format!("{P}currentConfig"): current, format!("{P}desiredConfig"): desired, format!("{P}state"): state,
+            }},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        })
+    }
+
+    #[test]
+    fn a_node_that_fails_where_it_is_is_away() {
+        let waiting = node("b", "old", "old", "Done");
+        let taken = |first: Value| {
+            candidates(
+                &json!({"spec": {"maxUnavailable": 1}}),
+                &[&first, &waiting],
+                "new",
+            )
+        };
+        assert!(taken(node("a", "new", "new", "Degraded")).is_empty());
+        assert!(taken(node("a", "old", "new", "Degraded")).is_empty());
+        // What is stuck on its way to something else can be sent elsewhere.
+        assert_eq!(taken(node("a", "old", "bad", "Degraded")), ["a"]);
+        assert_eq!(taken(node("a", "new", "new", "Done")), ["b"]);
+    }
 }
