@@ -44,10 +44,10 @@ pub(super) fn render(
         let own = &source["spec"];
         let ignition = own["config"]["ignition"]["version"].as_str();
         if ignition.is_some_and(|version| !IGNITION.contains(&version)) {
-            return Err(format!(
-                "parsing Ignition config failed: unknown version. Supported spec versions: {}",
-                "2.2, 3.0, 3.1, 3.2, 3.3, 3.4, 3.5"
-            ));
+            return Err(
+                "parsing Ignition config failed: unknown version. Supported spec versions: 2.2,3.0,3.1,3.2,3.3,3.4,3.5"
+                    .to_owned(),
+            );
         }
         // The last one by name wins; those of the installation set none of their own.
         if let Some(url) = own["osImageURL"].as_str().filter(|url| !url.is_empty()) {
@@ -68,6 +68,17 @@ pub(super) fn render(
             }
         }
         merge(&mut spec["config"], &own["config"]);
+    }
+    let extensions = spec["extensions"].as_array();
+    let is_devel = extensions
+        .into_iter()
+        .flatten()
+        .any(|extension| extension == "kernel-devel");
+    if spec["kernelType"] != "default" && is_devel {
+        return Err(format!(
+            "installing kernel-devel extension is not supported with kernelType: {}",
+            spec["kernelType"].as_str().unwrap_or_default()
+        ));
     }
     if spec["osImageURL"] != base && pool["spec"]["osImageStream"]["name"].is_string() {
         return Err(

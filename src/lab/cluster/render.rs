@@ -43,11 +43,18 @@ pub(super) async fn sync(access: &Access) -> Result<(), Error> {
     let configs = access.list(CONFIGS, None).await?;
     for pool in access.list(POOLS, None).await? {
         let (rendered, sources) = match render(&pool, &configs, base, version) {
+            Ok(made) if made.1.is_empty() => {
+                let selector = words(&pool["spec"]["machineConfigSelector"]);
+                let problem = format!("no MachineConfigs found matching selector {selector}");
+                failing(access, &pool, Some(&problem)).await?;
+                continue;
+            }
             Ok(made) => {
                 failing(access, &pool, None).await?;
                 made
             }
             Err(problem) => {
+                let problem = format!("could not generate rendered MachineConfig: {problem}");
                 failing(access, &pool, Some(&problem)).await?;
                 continue;
             }
@@ -75,6 +82,33 @@ pub(super) async fn sync(access: &Access) -> Result<(), Error> {
             .await?;
     }
     Ok(())
+}
+
+/// A label selector as the API's libraries write it.
+fn words(selector: &Value) -> String {
+    let by_labels = selector["matchLabels"].as_object().into_iter().flatten();
+    let by_labels =
+        by_labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
+    let by_expressions = selector["matchExpressions"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    let by_expressions = by_expressions.map(|expression| {
+        let key = expression["key"].as_str().unwrap_or_default();
+        let values = expression["values"].as_array().into_iter().flatten();
+        let mut values: Vec<&str> = values.filter_map(Value::as_str).collect();
+        values.sort_unstable();
+        let values = values.join(",");
+        match expression["operator"].as_str().unwrap_or_default() {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "DoesNotExist" => format!("!{key}"),
+            _ => key.to_owned(),
+        }
+    });
+    let mut all: Vec<String> = by_labels.chain(by_expressions).collect();
+    all.sort();
+    all.join(",")
 }
 
 /// Writes the pool's `RenderDegraded`, the one condition that is this controller's.
