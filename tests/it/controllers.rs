@@ -198,3 +198,44 @@ async fn custom_pools_what_was_never_rendered_and_swaps() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_rendered() {
+    both(&["a"], async |stage: &Stage| {
+        let mut told = Told::new();
+        let unreadable = json!({"config": {"ignition": {"version": "9.9.0"}}});
+        let devel = json!({"kernelType": "realtime", "extensions": ["kernel-devel"]});
+        for (what, spec) in [
+            ("an unknown version of Ignition", unreadable),
+            ("kernel-devel for another kernel", devel),
+        ] {
+            stage.config("98-wrong", "worker", spec).await;
+            stage
+                .until("both pools to be degraded", |now| {
+                    ["worker", "canary"]
+                        .iter()
+                        .all(|pool| now.is(pool, "RenderDegraded") && now.is(pool, "Degraded"))
+                })
+                .await;
+            told.push((what, stage.story()));
+            stage.remove("98-wrong").await;
+            stage
+                .until("both pools to be well again", |now| {
+                    ["worker", "canary"]
+                        .iter()
+                        .all(|pool| !now.is(pool, "RenderDegraded") && !now.is(pool, "Degraded"))
+                })
+                .await;
+            told.push(("it goes", stage.story()));
+        }
+        stage.found("infra").await;
+        stage
+            .until("the new pool to be degraded", |now| {
+                now.is("infra", "RenderDegraded")
+            })
+            .await;
+        told.push(("a pool that nothing feeds", stage.story()));
+        told
+    })
+    .await;
+}

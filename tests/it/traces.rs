@@ -30,6 +30,7 @@ fn recorded(file: &str, ends: impl Fn(&Value) -> bool) -> Story {
             &word(event, "name"),
             &word(event, "osImageURL"),
             &word(event, "kernelType"),
+            event["annotations"]["os-image-url-overridden"] == "true",
         );
     }
     let mut story = Story::new(rendered);
@@ -108,4 +109,115 @@ async fn a_bad_image_traps_its_nodes_until_they_are_freed_as_by_the_real_control
         stage.free(&node).await;
     }
     stage.settled(BASE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_pool_waits_as_by_the_real_controllers() {
+    let stage = Stage::lab(ZONES).await;
+    stage.pause(true, &["worker"]).await;
+    stage.layer(NAME, "worker", LAYER).await;
+    stage
+        .until("the paused pool to know", |now| {
+            now.rests_at("canary", LAYER) && now.goes_to("worker", LAYER) && now.knows("worker")
+        })
+        .await;
+    stage.pause(false, &["worker"]).await;
+    stage.settled(LAYER).await;
+    stage.remove(NAME).await;
+    stage.settled(BASE).await;
+    compare(
+        "paused",
+        &recorded("s05_paused_pool", NEVER),
+        &stage.story(),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_is_stuck_is_paused_as_by_the_real_controllers() {
+    let stage = Stage::lab(ZONES).await;
+    stage.layer(NAME, "worker", MISSING).await;
+    let both = ["worker", "canary"];
+    stage
+        .until("both pools to be degraded", |now| {
+            both.iter().all(|pool| now.is(pool, "Degraded"))
+        })
+        .await;
+    stage.pause(true, &both).await;
+    stage
+        .until("both pools to say so", |now| {
+            both.iter().all(|pool| !now.is(pool, "Updating"))
+        })
+        .await;
+    stage.remove(NAME).await;
+    stage
+        .until("both pools to go back", |now| {
+            both.iter()
+                .all(|pool| now.goes_to(pool, BASE) && now.knows(pool))
+        })
+        .await;
+    // Then the nodes are freed, and daemons say in which order what they are.
+    let freed = |event: &Value| event["t"].as_f64().unwrap() > 15.0;
+    compare(
+        "stuck and paused",
+        &recorded("s12_rollback_on_a_paused_pool", freed),
+        &stage.story(),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_name_wins_as_by_the_real_controllers() {
+    let stage = Stage::lab(ZONES).await;
+    let image = |digit: &str| format!("quay.io/my-registry/custom-image@sha256:{digit}");
+    stage
+        .layer("50-os-layer-low", "worker", &image("1111"))
+        .await;
+    stage
+        .layer("99-os-layer-high", "worker", &image("2222"))
+        .await;
+    stage.settled(&image("2222")).await;
+    stage.remove("50-os-layer-low").await;
+    stage.remove("99-os-layer-high").await;
+    stage.settled(BASE).await;
+    compare(
+        "two of them",
+        &recorded("s06_two_osimageurls", NEVER),
+        &stage.story(),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_goes_first_as_by_the_real_controllers() {
+    let stage = Stage::lab(ZONES).await;
+    let image = "quay.io/my-registry/custom-image@sha256:dddd";
+    stage.layer("99-os-layer-canary", "canary", image).await;
+    stage
+        .until("the canary to be through", |now| {
+            now.rests_at("canary", image)
+        })
+        .await;
+    stage.layer(NAME, "worker", image).await;
+    stage.settled(image).await;
+    stage.remove("99-os-layer-canary").await;
+    stage.remove(NAME).await;
+    stage.settled(BASE).await;
+    compare(
+        "the canary first",
+        &recorded("s03_canary_then_worker", NEVER),
+        &stage.story(),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_goes_as_by_the_real_controllers() {
+    let stage = Stage::lab(ZONES).await;
+    let image = "quay.io/my-registry/custom-image:latest";
+    stage.layer(NAME, "worker", image).await;
+    stage.settled(image).await;
+    stage.remove(NAME).await;
+    stage.settled(BASE).await;
+    compare(
+        "a tag",
+        &recorded("s10_tag_not_digest", NEVER),
+        &stage.story(),
+    );
 }

@@ -85,10 +85,7 @@ impl Now<'_> {
 
     /// Whether `spec.configuration` has this image.
     pub(crate) fn goes_to(&self, pool: &str, image: &str) -> bool {
-        let mut wanted = Rendered::default();
-        wanted.learn("rendered-x", image, "");
-        let target = self.target(pool);
-        self.0.rendered.word(&target) == wanted.word("rendered-x")
+        self.0.rendered.has(&self.target(pool), image)
     }
 
     /// Whether the node controller has looked at what the pool wants now.
@@ -277,10 +274,15 @@ impl Stage {
 
     /// Creates a MachineConfig that sets an OS image.
     pub(crate) async fn layer(&self, name: &str, role: &str, image: &str) {
+        self.config(name, role, json!({"osImageURL": image})).await;
+    }
+
+    /// Creates any MachineConfig.
+    pub(crate) async fn config(&self, name: &str, role: &str, spec: Value) {
         let object = serde_json::from_value(json!({
             "apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfig",
             "metadata": {"name": name, "labels": {format!("{P}role"): role}},
-            "spec": {"osImageURL": image},
+            "spec": spec,
         }));
         let created = self.api(&configs());
         created
@@ -304,6 +306,22 @@ impl Stage {
 
     pub(crate) async fn pool(&self, name: &str, spec: Value) {
         self.patch(&pools(), name, json!({"spec": spec})).await;
+    }
+
+    /// Creates a pool for a role that no node has, fed by what has that role.
+    pub(crate) async fn found(&self, name: &str) {
+        let object = serde_json::from_value(json!({
+            "apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfigPool", "metadata": {"name": name},
+            "spec": {
+                "machineConfigSelector": {"matchLabels": {format!("{P}role"): name}},
+                "nodeSelector": {"matchLabels": {format!("node-role.kubernetes.io/{name}"): ""}},
+            },
+        }));
+        let created = self.api(&pools());
+        created
+            .create(&PostParams::default(), &object.unwrap())
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn pause(&self, paused: bool, pools: &[&str]) {
@@ -405,6 +423,7 @@ fn see(seen: &Mutex<Seen>, object: &Value) {
             &text(&object["metadata"]["name"]),
             &text(&spec["osImageURL"]),
             &text(&spec["kernelType"]),
+            object["metadata"]["annotations"][format!("{P}os-image-url-overridden")] == "true",
         );
         return;
     }

@@ -79,7 +79,7 @@ pub(crate) struct Rendered(BTreeMap<String, String>);
 
 impl Rendered {
     /// Takes note of a MachineConfig.
-    pub(crate) fn learn(&mut self, name: &str, image: &str, kernel: &str) {
+    pub(crate) fn learn(&mut self, name: &str, image: &str, kernel: &str, overridden: bool) {
         if !name.starts_with("rendered-") {
             return;
         }
@@ -91,6 +91,9 @@ impl Rendered {
         if kernel == "realtime" {
             word.push_str(" realtime");
         }
+        if overridden {
+            word.push_str(" overridden");
+        }
         self.0.insert(end(name).to_owned(), word);
     }
 
@@ -100,7 +103,14 @@ impl Rendered {
         known.map_or_else(|| "?".to_owned(), Clone::clone)
     }
 
-    /// `drain-rendered-worker-3f4c` is `drain custom-image@aaaa`.
+    /// Whether a rendered configuration has this image.
+    pub(crate) fn has(&self, rendered: &str, image: &str) -> bool {
+        let mut wanted = Self::default();
+        wanted.learn(rendered, image, "", false);
+        self.word(rendered).split(' ').next() == Some(&wanted.word(rendered))
+    }
+
+    /// `drain-rendered-worker-3f4c` is `drain custom-image@aaaa overridden`.
     fn wish(&self, text: &str) -> String {
         match text.split_once('-') {
             Some((word, rendered)) => format!("{word} {}", self.word(rendered)),
@@ -229,7 +239,7 @@ impl Story {
         json!({
             "1 fed by": own.collect::<Vec<_>>().join(", "),
             "2 goes to": self.rendered.word(text("/configuration")),
-            "3 RenderDegraded": condition("RenderDegraded"),
+            "3 RenderDegraded": said("RenderDegraded"),
             "4 NodeDegraded": condition("NodeDegraded"),
             "5 Degraded": condition("Degraded"),
             "6 Updated": said("Updated"),
