@@ -330,12 +330,10 @@ mod tests {
     #[test]
     fn a_node_that_fails_where_it_is_is_away() {
         let waiting = node("b", "old", "old", "Done");
-        let taken = |first: Value| {
-            candidates(
-                &json!({"spec": {"maxUnavailable": 1}}),
-                &[&first, &waiting],
-                "new",
-            )
+        let pool = json!({"spec": {"maxUnavailable": 1}});
+        let taken = |first: Value| -> Vec<String> {
+            let chosen = candidates(&pool, &[&first, &waiting], "new");
+            chosen.iter().map(|node| name(node).to_owned()).collect()
         };
         assert!(taken(node("a", "new", "new", "Degraded")).is_empty());
         assert!(taken(node("a", "old", "new", "Degraded")).is_empty());
