@@ -39,4 +39,5 @@ mod support;
 mod system;
 mod traces;
 mod vault;
+mod vectors;
 mod web;

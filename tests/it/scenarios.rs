@@ -1,141 +1,7 @@
 //! In: scenario files (`tests/scenarios`), each a lab where something goes wrong. Out: what a run says of it, and what
 //! it does: the failure by its name, the way out, or the refusal before the first write.
 
-use std::path::Path;
-use std::process::Command;
-
-use layerplay::lab::Lab;
-use layerplay::lab::scenario::Scenario;
-use serde_json::Value;
-
-/// A lab of a scenario, as a user reaches it.
-struct Played {
-    lab: Lab,
-    dir: tempfile::TempDir,
-}
-
-struct Said {
-    code: Option<i32>,
-    text: String,
-}
-
-/// Time limits of a wait that are short enough for a test and long enough for the lab.
-const SOON: &str = "stall: 1, degraded: 2, timeout: 6";
-
-impl Played {
-    async fn start(file: &str) -> Self {
-        let path = format!("{}/tests/scenarios/{file}.yml", env!("CARGO_MANIFEST_DIR"));
-        let scenario = Scenario::read(Path::new(&path)).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let lab = Lab::start(&scenario).await.unwrap();
-        lab.write(dir.path()).unwrap();
-        Self { lab, dir }
-    }
-
-    /// Tasks on the cluster; `{{ built.image }}` is a layer on its base image.
-    async fn run(&self, tasks: &str) -> Said {
-        let playbook = format!(
-            "
-- hosts: staging
-  tasks:
-    - release_info:
-      register: release
-    - layered_image:
-        name: \"{{{{ registry }}}}/motd\"
-        tag: \"1\"
-        content: |
-          FROM {{{{ release.os_image }}}}
-          LABEL org.opencontainers.image.title=motd
-        base: \"{{{{ release.os_image }}}}\"
-      register: built
-{tasks}"
-        );
-        self.play(&playbook).await
-    }
-
-    async fn play(&self, playbook: &str) -> Said {
-        let path = self.dir.path().join("playbook.yml");
-        std::fs::write(&path, playbook).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_layerplay"));
-        command
-            .args(["run", "--format", "json", "-i"])
-            .arg(self.dir.path().join("inventory.yml"))
-            .arg(&path);
-        let output = tokio::task::spawn_blocking(move || command.output())
-            .await
-            .unwrap()
-            .unwrap();
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Said {
-            code: output.status.code(),
-            text,
-        }
-    }
-
-    /// Tasks that all hold.
-    async fn holds(&self, tasks: &str) -> Said {
-        let said = self.run(tasks).await;
-        assert_eq!(said.code, Some(0), "{}", said.text);
-        said
-    }
-
-    /// Applying a layer fails, and says this by name.
-    async fn fails_with(&self, failure: &str, that: &[&str]) -> Said {
-        let that: Vec<String> = that
-            .iter()
-            .map(|that| format!("\n          - {that}"))
-            .collect();
-        let that = that.concat();
-        self.holds(&format!(
-            "    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\", {SOON}}}
-      ignore_errors: true
-      register: tried
-    - assert:
-        that:
-          - tried is failed
-          - tried.diagnosis.failure == '{failure}'{that}
-"
-        ))
-        .await
-    }
-
-    /// The run is refused before anything is written.
-    async fn refuses(&self, words: &str) {
-        let before = self.configs();
-        let said = self
-            .run("    - apply_layer: {pool: worker, image: \"{{ built.image }}\"}\n")
-            .await;
-        assert_eq!(said.code, Some(2), "{}", said.text);
-        assert!(said.text.contains(words), "{}", said.text);
-        assert_eq!(self.configs(), before);
-    }
-
-    fn object(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Value {
-        let resource = layerplay::lab::api::resources::find(group, "v1", plural).unwrap();
-        let store = self.lab.clusters[0].api.store();
-        let object = store.get(resource, namespace, name);
-        object.map(|object| (*object).clone()).unwrap_or_default()
-    }
-
-    /// The names of all MachineConfigs that somebody wrote.
-    fn configs(&self) -> bool {
-        self.object(
-            "machineconfiguration.openshift.io",
-            "machineconfigs",
-            "",
-            "99-layer-worker",
-        )
-        .is_object()
-    }
-
-    fn node(&self, name: &str) -> Value {
-        self.object("", "nodes", "", name)
-    }
-}
+use crate::support::played::{Played, SOON};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn vector_18_a_missing_image_stops_at_the_first_node() {
@@ -170,7 +36,7 @@ async fn vector_19_and_20_the_trap_is_opened_by_the_rollback() {
         .await;
     assert_eq!(boot(&played), before, "nothing was rebooted");
     assert!(played.node("worker-0")["spec"]["unschedulable"].is_null());
-    assert!(!played.configs());
+    assert!(!played.has_layer());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -347,17 +213,16 @@ async fn another_system_than_the_staged_one_is_never_taken_for_it() {
         .await;
     assert_eq!(said.code, Some(2), "{}", said.text);
     assert!(said.text.contains("worker-1"), "{}", said.text);
-    let pool = unnoticed.object(
-        "machineconfiguration.openshift.io",
-        "machineconfigpools",
-        "",
-        "worker",
-    );
-    let conditions = pool["status"]["conditions"].as_array().unwrap();
-    let updated = conditions
-        .iter()
-        .find(|condition| condition["type"] == "Updated");
-    assert_eq!(updated.unwrap()["status"], "True");
+    unnoticed
+        .holds(
+            "    - machine_config_pool_info: {name: worker}
+      register: seen
+      until: seen.pools[0].verdict == 'updated'
+      retries: 100
+      delay: 0.1
+",
+        )
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -385,5 +250,5 @@ async fn without_a_registry_nothing_is_written() {
         .play("- hosts: staging\n  tasks:\n    - apply_layer: {pool: worker, image: \"{{ registry }}/motd@sha256:0000000000000000000000000000000000000000000000000000000000000000\"}\n")
         .await;
     assert_eq!(said.code, Some(2), "{}", said.text);
-    assert!(!played.configs());
+    assert!(!played.has_layer());
 }

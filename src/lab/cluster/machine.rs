@@ -228,8 +228,13 @@ impl Machines {
         });
     }
 
+    /// How often a machine was booted; once when it was installed.
+    pub fn boots(&self, node: &str) -> u64 {
+        self.with(|all| all.get(node).map_or(0, |machine| machine.boots))
+    }
+
     pub(super) fn boot_id(&self, node: &str) -> String {
-        let boots = self.with(|all| all.get(node).map_or(0, |machine| machine.boots));
+        let boots = self.boots(node);
         let hash = hex::encode(Sha256::digest(format!("{}/{node}/{boots}", self.cluster)));
         let part = |from: usize, to: usize| hash.get(from..to).unwrap_or_default().to_owned();
         format!(

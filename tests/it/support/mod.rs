@@ -3,6 +3,7 @@
 pub(crate) mod control_plane;
 pub(crate) mod go;
 pub(crate) mod operator;
+pub(crate) mod played;
 pub(crate) mod real_cluster;
 pub(crate) mod stage;
 pub(crate) mod story;

@@ -1,0 +1,282 @@
+//! In: situations of a rollout by their numbers (`docs/testing.md` lists them all). Out: what layerplay makes of them, on a
+//! healthy lab. Those where something goes wrong are in `scenarios`, those of the controllers in `controllers`.
+
+use crate::support::played::{Played, Said};
+
+/// Two layers: `built` and `other`.
+const OTHER: &str = "    - layered_image:
+        name: \"{{ registry }}/other\"
+        tag: \"1\"
+        content: |
+          FROM {{ release.os_image }}
+          LABEL org.opencontainers.image.title=other
+        base: \"{{ release.os_image }}\"
+      register: other
+";
+
+fn boots(played: &Played, nodes: usize) -> Vec<String> {
+    let boot = |at: usize| {
+        let node = played.node(&format!("worker-{at}"));
+        node["status"]["nodeInfo"]["bootID"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    (0..nodes).map(boot).collect()
+}
+
+fn count(said: &Said, word: &str) -> usize {
+    said.text.matches(word).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vectors_1_to_4_applied_and_taken_back_each_only_once() {
+    let played = Played::start("pools").await;
+    let apply = "    - apply_layer: {pool: worker, image: \"{{ built.image }}\"}\n";
+    let remove =
+        "    - remove_layer: {pool: worker}\n    - verify_layer: {pool: worker, base: true}\n";
+    let before = boots(&played, 3);
+    played.holds(apply).await;
+    let applied = boots(&played, 3);
+    assert!(
+        before
+            .iter()
+            .zip(&applied)
+            .all(|(before, after)| before != after)
+    );
+    let version = played.lab.clusters[0].api.store().version();
+    let again = played.holds(apply).await;
+    assert_eq!(count(&again, "\"status\":\"changed\""), 0, "{}", again.text);
+    assert_eq!(
+        played.lab.clusters[0].api.store().version(),
+        version,
+        "nothing was written"
+    );
+    played.holds(remove).await;
+    assert!(!played.has_layer());
+    let version = played.lab.clusters[0].api.store().version();
+    played.holds(remove).await;
+    assert_eq!(
+        played.lab.clusters[0].api.store().version(),
+        version,
+        "nothing was written"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vectors_6_and_7_a_change_of_mind_before_and_in_the_middle() {
+    let played = Played::start("slow").await;
+    let before = boots(&played, 3);
+    // Never rendered: what is gone cannot be waited for, and what was there all the time is proven.
+    played
+        .holds(
+            "    - machine_config: {name: 99-quick, pool: worker, os_image: \"{{ built.image }}\"}
+    - machine_config: {name: 99-quick, state: absent}
+    - rollout: {pool: worker, image: \"{{ built.image }}\", stall: 1, timeout: 3}
+      ignore_errors: true
+      register: tried
+    - assert: {that: [tried is failed, \"tried.diagnosis.failure == 'not_selected'\"]}
+    - rollout: {pool: worker, base: true}
+",
+        )
+        .await;
+    assert_eq!(boots(&played, 3), before);
+    // Deleted while the first node is on its way: that one goes there and comes back, the others stay where they are.
+    played
+        .holds(
+            "    - machine_config: {name: 99-quick, pool: worker, os_image: \"{{ built.image }}\"}
+    - k8s_info: {kind: Node, api_version: v1, name: worker-0}
+      register: seen
+      until: seen.resources[0].spec.unschedulable | default(false)
+      retries: 200
+      delay: 0.05
+    - machine_config: {name: 99-quick, state: absent}
+    - rollout: {pool: worker, base: true}
+",
+        )
+        .await;
+    let after = boots(&played, 3);
+    assert_ne!(after[0], before[0]);
+    assert_eq!(after[1..], before[1..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vectors_8_to_10_edited_in_place_named_twice_and_overridden() {
+    let played = Played::start("pools").await;
+    played
+        .holds(&format!(
+            "{OTHER}    - apply_layer: {{pool: worker, image: \"{{{{ other.image }}}}\"}}
+    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\"}}
+"
+        ))
+        .await;
+    let before = boots(&played, 3);
+    played
+        .holds(
+            "    - machine_config: {name: zz-same, pool: worker, os_image: \"{{ built.image }}\"}
+    - rollout: {pool: worker, image: \"{{ built.image }}\"}
+    - machine_config: {name: zz-same, state: absent}
+    - rollout: {pool: worker, image: \"{{ built.image }}\"}
+",
+        )
+        .await;
+    assert_eq!(boots(&played, 3), before, "the same content reboots nobody");
+    let said = played
+        .holds(&format!(
+            "{OTHER}    - machine_config: {{name: zz-fix, pool: worker, os_image: \"{{{{ other.image }}}}\"}}
+    - machine_config_pool_info: {{name: worker}}
+      register: seen
+      until: seen.pools[0].os_image == other.image
+      retries: 100
+      delay: 0.1
+    - rollout: {{pool: worker, image: \"{{{{ built.image }}}}\", stall: 1, timeout: 4}}
+      ignore_errors: true
+      register: tried
+    - assert: {{that: [tried is failed, \"'zz-fix' in (tried.diagnoses | map(attribute='cause') | join)\"]}}
+    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\"}}
+      ignore_errors: true
+      register: refused
+    - assert: {{that: [refused is failed, \"'zz-fix' in refused.msg\"]}}
+"
+        ))
+        .await;
+    assert!(said.text.contains("overridden"), "{}", said.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vectors_11_and_12_a_custom_pool_follows_worker_until_it_has_its_own() {
+    let played = Played::start("pools").await;
+    let said = played
+        .holds("    - apply_layer: {pool: worker, image: \"{{ built.image }}\"}\n    - verify_layer: {pool: canary, image: \"{{ built.image }}\"}\n")
+        .await;
+    assert!(
+        said.text.contains("pool canary follows, too (1 node)"),
+        "{}",
+        said.text
+    );
+    played
+        .holds(&format!(
+            "{OTHER}    - apply_layer: {{pool: canary, name: 00-canary, image: \"{{{{ other.image }}}}\"}}
+    - verify_layer: {{pool: worker, image: \"{{{{ built.image }}}}\"}}
+    - verify_layer: {{pool: canary, image: \"{{{{ other.image }}}}\"}}
+"
+        ))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vectors_16_and_37_a_pool_that_is_none_and_a_tag_are_refused() {
+    let played = Played::start("pools").await;
+    for (task, words) in [
+        (
+            "apply_layer: {pool: wroker, image: \"{{ built.image }}\"}",
+            "no pool `wroker`",
+        ),
+        (
+            "machine_config: {name: 99-x, pool: wroker, os_image: \"{{ built.image }}\"}",
+            "wroker",
+        ),
+        (
+            "apply_layer: {pool: worker, image: \"{{ registry }}/motd:1\"}",
+            "digest",
+        ),
+    ] {
+        let before = played.configs();
+        let said = played.run(&format!("    - {task}\n")).await;
+        assert_eq!(said.code, Some(2), "{}", said.text);
+        assert!(said.text.contains(words), "{}", said.text);
+        assert_eq!(played.configs(), before, "nothing was written");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vectors_27_and_31_a_node_that_is_cordoned_or_in_two_pools_is_told() {
+    let played = Played::start("pools").await;
+    played
+        .holds(
+            "    - apply_layer: {pool: worker, image: \"{{ built.image }}\"}
+    - k8s_drain: {name: worker-2, state: cordon}
+    - verify_layer: {pool: worker, image: \"{{ built.image }}\"}
+      ignore_errors: true
+    - diagnose_pool: {pool: worker, image: \"{{ built.image }}\"}
+      register: seen
+    - assert:
+        that:
+          - seen.nodes[2].phase == 'booted'
+          - seen.nodes[2].reason == 'was cordoned by somebody'
+          - seen.nodes[0].phase == 'booted' and seen.nodes[0].reason == ''
+    - k8s_drain: {name: worker-2, state: uncordon}
+",
+        )
+        .await;
+    played
+        .holds(
+            "    - machine_config_pool: {name: infra, nodes: []}
+    - k8s:
+        definition:
+          apiVersion: v1
+          kind: Node
+          metadata: {name: canary-0, labels: {node-role.kubernetes.io/infra: \"\"}}
+    - diagnose_pool: {pool: canary, image: \"{{ built.image }}\"}
+      register: seen
+      until: \"'several_pools' in seen.failures\"
+      retries: 100
+      delay: 0.1
+",
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_39_the_same_digest_elsewhere_reboots_and_is_said_before() {
+    let played = Played::start("pools").await;
+    let said = played
+        .holds(
+            "    - apply_layer: {pool: worker, image: \"{{ built.image }}\"}
+    - layered_image:
+        name: \"{{ registry }}/moved\"
+        tag: \"1\"
+        content: |
+          FROM {{ release.os_image }}
+          LABEL org.opencontainers.image.title=motd
+        base: \"{{ release.os_image }}\"
+      register: moved
+    - assert: {that: moved.digest == built.digest}
+    - apply_layer: {pool: worker, image: \"{{ moved.image }}\"}
+",
+        )
+        .await;
+    assert!(
+        said.text.contains("the same digest under another name"),
+        "{}",
+        said.text
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_60_a_debug_pod_leaves_nothing_behind() {
+    let played = Played::start("pools").await;
+    played
+        .holds("    - verify_layer: {pool: worker, base: true, proof: debug}\n")
+        .await;
+    let left = played.names("", "pods").into_iter();
+    assert_eq!(left.filter(|name| name.ends_with("-debug")).count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_63_a_swap_by_delete_and_create_is_one_rollout() {
+    let played = Played::start("slow").await;
+    played
+        .holds(&format!(
+            "{OTHER}    - apply_layer: {{pool: worker, name: 99-first, image: \"{{{{ other.image }}}}\"}}
+    - k8s_info: {{kind: Node, api_version: v1}}
+      register: before
+    - machine_config: {{name: 99-first, state: absent}}
+    - machine_config: {{name: 99-second, pool: worker, os_image: \"{{{{ built.image }}}}\"}}
+    - rollout: {{pool: worker, image: \"{{{{ built.image }}}}\"}}
+"
+        ))
+        .await;
+    // One boot of each node for the first layer, one for the second, none for the base between them.
+    assert_eq!(played.lab.clusters[0].machines.boots("worker-0"), 3);
+}
