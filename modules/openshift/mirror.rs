@@ -55,6 +55,11 @@ impl Mirror {
             )));
         };
         self.take(event)?;
+        self.gather()
+    }
+
+    /// Takes in what has arrived, without waiting.
+    pub fn gather(&mut self) -> Result<(), ModuleError> {
         while let Some(Some(event)) = self.stream.next().now_or_never() {
             self.take(event)?;
         }

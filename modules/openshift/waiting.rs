@@ -25,6 +25,9 @@ const TICK: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Between tries to reach an API server that is away.
 const BREATH: Duration = Duration::from_secs(1);
+/// Of a cluster with so many nodes something changes all the time: changes of this long are looked at once.
+const MANY: usize = 100;
+const GATHER: Duration = Duration::from_millis(50);
 /// A wait without any change still says so once in this time.
 const SIGN_OF_LIFE: i64 = 60;
 
@@ -86,6 +89,10 @@ pub(super) async fn wait(
                 () = platform.clock.sleep(pause) => Ok(None),
                 () = platform.cancel.cancelled() => return Err(interrupted(args)),
             };
+            if step.is_ok() && nodes.objects().len() >= MANY {
+                platform.clock.sleep(GATHER).await;
+                step = pools.gather().and_then(|()| nodes.gather()).map(|()| None);
+            }
         }
         match step {
             Ok(Some(done)) => return Ok(done),

@@ -1,5 +1,7 @@
 //! In: where each node of a pool stands. Out: a verdict on the pool, and a line that says what is new. Pure.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::node::{NodeState, Phase};
@@ -85,12 +87,15 @@ impl Progress {
             self.settled,
             self.nodes.len()
         );
+        let last_seen = last.filter(|last| last.noticed);
+        let known: HashMap<&str, (Phase, &str)> = last_seen
+            .into_iter()
+            .flat_map(|last| &last.nodes)
+            .map(|known| (known.name.as_str(), (known.phase, known.reason.as_str())))
+            .collect();
         let before = |node: &NodeState| {
-            last.filter(|last| last.noticed)
-                .and_then(|last| last.nodes.iter().find(|known| known.name == node.name))
-                .map_or((Phase::Unseen, ""), |known| {
-                    (known.phase, known.reason.as_str())
-                })
+            let known = known.get(node.name.as_str());
+            known.copied().unwrap_or((Phase::Unseen, ""))
         };
         let news: Vec<String> = self
             .nodes

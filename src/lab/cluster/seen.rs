@@ -2,14 +2,14 @@
 //! what client-go calls informers. Several changes at once are looked at once.
 
 use std::collections::{BTreeMap, HashMap};
-use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use kube::Error;
 use kube::api::DynamicObject;
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::access::{Access, Kind};
@@ -45,23 +45,20 @@ impl Seen {
         self.0.values().all(|objects| objects.is_whole)
     }
 
-    /// `false` when the watch failed.
-    fn take(&mut self, (kind, event): (Kind, watcher::Result<Event<DynamicObject>>)) -> bool {
+    fn take(&mut self, (kind, event): Arrived) {
         let objects = self.0.entry(kind).or_default();
         match event {
-            Ok(Event::Init) => objects.coming.clear(),
-            Ok(Event::InitApply(object)) => insert(&mut objects.coming, &object),
-            Ok(Event::InitDone) => {
+            Event::Init => objects.coming.clear(),
+            Event::InitApply(object) => insert(&mut objects.coming, &object),
+            Event::InitDone => {
                 objects.known = std::mem::take(&mut objects.coming);
                 objects.is_whole = true;
             }
-            Ok(Event::Apply(object)) => insert(&mut objects.known, &object),
-            Ok(Event::Delete(object)) => {
+            Event::Apply(object) => insert(&mut objects.known, &object),
+            Event::Delete(object) => {
                 objects.known.remove(&key(&object));
             }
-            Err(_) => return false,
         }
-        true
     }
 }
 
@@ -79,6 +76,37 @@ fn insert(into: &mut BTreeMap<Key, Value>, object: &DynamicObject) {
     }
 }
 
+type Arrived = (Kind, Event<DynamicObject>);
+
+/// Takes in what watches bring, also while their controller works: a watch that is not read falls behind.
+fn pump(
+    access: &Access,
+    kinds: &[Kind],
+    stop: &CancellationToken,
+) -> mpsc::UnboundedReceiver<Arrived> {
+    let streams = kinds.iter().map(|kind| {
+        let kind = *kind;
+        watcher(access.objects(kind), watcher::Config::default())
+            .map(move |event| (kind, event))
+            .boxed()
+    });
+    let mut events = futures_util::stream::select_all(streams);
+    let (send, arrived) = mpsc::unbounded_channel();
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        while let Some(Some((kind, event))) = stop.run_until_cancelled(events.next()).await {
+            let Ok(event) = event else {
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            };
+            if send.send((kind, event)).is_err() {
+                return;
+            }
+        }
+    });
+    arrived
+}
+
 /// Calls `work` once everything was listed and after every change of these kinds, until `stop`. An error of `work` is
 /// tried again after the pause: controllers never give up.
 pub(super) async fn on_change<W>(
@@ -90,13 +118,7 @@ pub(super) async fn on_change<W>(
 ) where
     W: AsyncFnMut(&Access, &Seen) -> Result<(), Error>,
 {
-    let streams = kinds.iter().map(|kind| {
-        let kind = *kind;
-        watcher(access.objects(kind), watcher::Config::default())
-            .map(move |event| (kind, event))
-            .boxed()
-    });
-    let mut events = pin!(futures_util::stream::select_all(streams));
+    let mut arrived = pump(access, kinds, stop);
     let mut seen = Seen::default();
     for kind in kinds {
         seen.0.entry(*kind).or_default();
@@ -106,15 +128,13 @@ pub(super) async fn on_change<W>(
         let wait = async {
             if failed {
                 tokio::time::sleep(pause.max(AGAIN)).await;
-            } else if let Some(event) = events.next().await
-                && !seen.take(event)
-            {
-                tokio::time::sleep(AGAIN).await;
+            } else if let Some(event) = arrived.recv().await {
+                seen.take(event);
             }
             if seen.is_whole() {
                 tokio::time::sleep(pause).await;
             }
-            while let Some(Some(event)) = events.next().now_or_never() {
+            while let Ok(event) = arrived.try_recv() {
                 seen.take(event);
             }
         };

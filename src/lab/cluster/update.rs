@@ -264,7 +264,9 @@ async fn drains(access: &Access, seen: &Seen, pace: Pace) -> Result<(), Error> {
         let own = pods.get(name(node)).map_or(&[][..], Vec::as_slice);
         carry_out(access, node, own, pace)
     });
-    futures_util::future::try_join_all(done).await.map(|_| ())
+    // One that is not empty yet must not hold up the others.
+    let done = futures_util::future::join_all(done).await;
+    done.into_iter().collect()
 }
 
 async fn carry_out(
@@ -275,9 +277,11 @@ async fn carry_out(
 ) -> Result<(), Error> {
     let wanted = annotation(node, "desiredDrain");
     let is_drain = wanted.starts_with("drain-");
-    let unschedulable = if is_drain { json!(true) } else { Value::Null };
-    let cordon = json!({"spec": {"unschedulable": unschedulable}});
-    access.merge(NODES, None, name(node), &cordon).await?;
+    if (node["spec"]["unschedulable"] == true) != is_drain {
+        let unschedulable = if is_drain { json!(true) } else { Value::Null };
+        let cordon = json!({"spec": {"unschedulable": unschedulable}});
+        access.merge(NODES, None, name(node), &cordon).await?;
+    }
     if is_drain {
         tokio::time::sleep(pace.drain).await;
         if !drain(access, pods).await? {
