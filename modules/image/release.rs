@@ -152,3 +152,25 @@ fn read_layer(bytes: &[u8]) -> std::io::Result<Vec<(String, Vec<u8>)>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_os_image_is_found_under_its_older_name_and_a_miss_lists_what_there_is() {
+        let digest = format!("sha256:{}", "1".repeat(64));
+        let image = format!("registry.example.com/ocp/os@{digest}");
+        let release = Release {
+            version: "4.12.70".to_owned(),
+            image: image.parse().unwrap(),
+            architecture: "amd64".to_owned(),
+            components: [("rhel-coreos-8".to_owned(), image.clone())].into(),
+            os_version: None,
+        };
+        let found = release.component("rhel-coreos").unwrap();
+        assert_eq!(found.to_string(), image);
+        let problem = release.component("etcd").unwrap_err();
+        assert_eq!(problem.hint.as_deref(), Some("it has: rhel-coreos-8"));
+    }
+}

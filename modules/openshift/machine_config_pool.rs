@@ -18,7 +18,7 @@ use super::machine_config::FIELD_MANAGER;
 use super::machine_config_pool_info::os_image;
 use super::objects::{self, name};
 use super::pool_plan::{self, BUILT_IN, PoolWrite, Wanted, role_key};
-use super::{compare, pool_state, pools};
+use super::{compare, pool_share, pool_state, pools};
 use crate::contract::{Change, FieldChange, Module, Outcome, Supports, TextDiff, Touches};
 use crate::error::{ErrorKind, ModuleError, Retry};
 use crate::platform::Platform;
@@ -40,6 +40,10 @@ pub struct Args {
     /// Nodes that get the pool's role label `node-role.kubernetes.io/<pool>`, and give it back when the pool goes. Nodes
     /// that have it already and are not named stay in the pool.
     nodes: Option<Vec<String>>,
+    /// Instead of `nodes`: so many of a hundred nodes of this pool and worker, rounded up. Nodes that are in the pool already
+    /// count, also when they are more; others are taken from worker, spread over the zones.
+    #[schemars(range(min = 1, max = 100))]
+    percentage: Option<u8>,
     /// Labels of the nodes that the pool takes, or a whole label selector; the pool's role label by default.
     node_selector: Option<Map<String, Value>>,
     /// Take over fields that another field manager owns.
@@ -150,6 +154,7 @@ impl Args {
             let given = [
                 ("paused", self.paused.is_some()),
                 ("max_unavailable", self.max_unavailable.is_some()),
+                ("percentage", self.percentage.is_some()),
                 ("node_selector", self.node_selector.is_some()),
             ];
             if let Some((argument, _)) = given.iter().find(|(_, is_given)| *is_given) {
@@ -162,6 +167,7 @@ impl Args {
         }
         for (argument, is_given) in [
             ("nodes", self.nodes.is_some()),
+            ("percentage", self.percentage.is_some()),
             ("node_selector", self.node_selector.is_some()),
         ] {
             if is_built_in && is_given {
@@ -175,7 +181,12 @@ impl Args {
                 .hint("make a custom pool for them"));
             }
         }
-        Ok(())
+        let wrong = |message: &str| Err(ModuleError::argument("percentage", message));
+        match self.percentage {
+            Some(_) if self.nodes.is_some() => wrong("give `nodes` or `percentage`, not both"),
+            Some(0 | 101..) => wrong("`percentage` is from 1 to 100"),
+            _ => Ok(()),
+        }
     }
 
     async fn plan(&self, cluster: &Cluster) -> Result<Plan, ModuleError> {
@@ -207,6 +218,10 @@ impl Args {
                 ),
             ));
         }
+        let named = match self.percentage {
+            Some(percentage) => pool_share::share(&self.name, percentage, &pools, &nodes)?,
+            None => named,
+        };
         let wanted = Wanted {
             name: &self.name,
             paused: self.paused,
@@ -349,7 +364,7 @@ impl Module for MachineConfigPool {
     const NAME: &'static str = "machine_config_pool";
     const SUMMARY: &'static str =
         "Pauses and limits pools, and makes or deletes custom pools with their nodes";
-    const EXAMPLES: &'static str = "- machine_config_pool: {name: canary, nodes: [worker-0], max_unavailable: 1}\n- machine_config_pool: {name: worker, paused: true}\n- machine_config_pool: {name: worker, paused: false, max_unavailable: \"25%\"}\n- machine_config_pool: {name: canary, state: absent}\n";
+    const EXAMPLES: &'static str = "- machine_config_pool: {name: canary, nodes: [worker-0], max_unavailable: 1}\n- machine_config_pool: {name: canary, percentage: 10}\n- machine_config_pool: {name: worker, paused: true}\n- machine_config_pool: {name: worker, paused: false, max_unavailable: \"25%\"}\n- machine_config_pool: {name: canary, state: absent}\n";
     const SUPPORTS: Supports = Supports {
         check: true,
         diff: true,

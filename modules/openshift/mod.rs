@@ -28,6 +28,7 @@ mod node_image_info;
 pub mod objects;
 pub mod observe;
 mod pool_plan;
+mod pool_share;
 mod pool_state;
 pub mod pools;
 mod preflight;

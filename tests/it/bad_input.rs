@@ -88,7 +88,7 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         playbook: "- hosts: staging\n  tasks:\n    - layered_image: {name: \"127.0.0.1:1/x\", tag: '1', base: \"127.0.0.1:1/b@DIGEST\", content: \"FROM 127.0.0.1:1/b@DIGEST\"}\n",
-        code: 4,
+        code: 2,
         says: &["`127.0.0.1:1` cannot be reached", "registry_insecure"],
     },
     Mistake {

@@ -144,7 +144,7 @@ async fn vectors_8_to_10_edited_in_place_named_twice_and_overridden() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn vectors_11_and_12_a_custom_pool_follows_worker_until_it_has_its_own() {
+async fn vectors_11_12_and_17_a_custom_pool_follows_worker_until_it_has_its_own() {
     let played = Played::start("pools").await;
     let said = played
         .holds("    - apply_layer: {pool: worker, image: \"{{ built.image }}\"}\n    - verify_layer: {pool: canary, image: \"{{ built.image }}\"}\n")
@@ -159,6 +159,10 @@ async fn vectors_11_and_12_a_custom_pool_follows_worker_until_it_has_its_own() {
             "{OTHER}    - apply_layer: {{pool: canary, name: 00-canary, image: \"{{{{ other.image }}}}\"}}
     - verify_layer: {{pool: worker, image: \"{{{{ built.image }}}}\"}}
     - verify_layer: {{pool: canary, image: \"{{{{ other.image }}}}\"}}
+    - machine_config: {{name: 00-canary, pool: worker, os_image: \"{{{{ other.image }}}}\"}}
+      ignore_errors: true
+      register: moved
+    - assert: {{that: [moved is failed, \"'is for another pool' in moved.msg\"]}}
 "
         ))
         .await;
@@ -279,4 +283,28 @@ async fn vector_63_a_swap_by_delete_and_create_is_one_rollout() {
         .await;
     // One boot of each node for the first layer, one for the second, none for the base between them.
     assert_eq!(played.lab.clusters[0].machines.boots("worker-0"), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_by_percentage_takes_nodes_once_and_gives_them_back() {
+    let played = Played::start("pools").await;
+    played
+        .holds(
+            "    - machine_config_pool: {name: canary, percentage: 50}
+      register: first
+    - assert: {that: [first is changed, \"first.members == ['canary-0', 'worker-1']\"]}
+    - machine_config_pool: {name: canary, percentage: 50}
+      register: second
+    - assert: {that: second is not changed}
+    - apply_layer: {pool: canary, image: \"{{ built.image }}\"}
+      register: rolled
+    - machine_config: {name: 99-layer-canary, state: absent}
+    - rollout: {pool: canary, base: true}
+    - machine_config_pool: {name: canary, state: absent}
+    - machine_config_pool_info: {name: worker}
+      register: seen
+    - assert: {that: \"seen.pools[0].members | length == 4\"}
+",
+        )
+        .await;
 }
