@@ -1,7 +1,7 @@
 //! In: the faults of a scenario. Out: machines that know what will go wrong with them, objects that make trouble, and an
 //! API server that fails as planned. What plays the cluster is never failed: only who comes from outside is.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -12,7 +12,7 @@ use super::api::{ApiError, Fault as ApiFault, Faults, RequestInfo};
 use super::cluster::access::{
     Access, BUDGETS, CONFIGS, CONTROLLER, NAMESPACES, NODES, P, PODS, POOLS, VERSIONS,
 };
-use super::cluster::{Planned, Trouble};
+use super::cluster::{Planned, Trouble, now, with_conditions};
 use super::scenario::{Fault, FaultSpec};
 
 /// How long a restart takes, if the scenario does not say.
@@ -69,7 +69,7 @@ pub(super) async fn plant<'f>(
                     ("Running", "True"),
                     ("Failing", "False"),
                 ];
-                let conditions = conditions.map(|(kind, status)| json!({"type": format!("TemplateController{kind}"), "status": status, "lastTransitionTime": super::cluster::now()}));
+                let conditions = conditions.map(|(kind, status)| json!({"type": format!("TemplateController{kind}"), "status": status, "lastTransitionTime": now()}));
                 let busy = json!({"status": {"conditions": conditions}});
                 access
                     .merge_status(CONTROLLER, None, "machine-config-controller", &busy)
@@ -109,14 +109,12 @@ async fn blocked(access: &Access, node: &str) -> Result<(), Error> {
 
 async fn pressure(access: &Access, name: &str) -> Result<(), Error> {
     let node = access.get(NODES, name).await?.unwrap_or_default();
-    let known = node["status"]["conditions"].as_array();
-    let mut conditions: Vec<Value> = known.into_iter().flatten().cloned().collect();
-    conditions.retain(|condition| condition["type"] != "DiskPressure");
-    let time = super::cluster::now();
-    conditions.push(json!({
+    let time = now();
+    let pressure = json!({
         "type": "DiskPressure", "status": "True", "reason": "KubeletHasDiskPressure",
         "message": "kubelet has disk pressure", "lastHeartbeatTime": time, "lastTransitionTime": time,
-    }));
+    });
+    let conditions = with_conditions(&node, [pressure]);
     let patch = json!({"status": {"conditions": conditions}});
     access.merge_status(NODES, None, name, &patch).await
 }
@@ -133,17 +131,17 @@ fn unreadable(pool: &str) -> Value {
 /// The cluster goes to the next patch release.
 async fn upgrade(access: &Access) -> Result<(), Error> {
     let version = access.get(VERSIONS, "version").await?.unwrap_or_default();
-    let now = version["status"]["desired"]["version"]
+    let current = version["status"]["desired"]["version"]
         .as_str()
         .unwrap_or_default()
         .to_owned();
-    let next = now.rsplit_once('.').and_then(|(minor, patch)| {
+    let next = current.rsplit_once('.').and_then(|(minor, patch)| {
         let patch: u32 = patch.parse().ok()?;
         Some(format!("{minor}.{}", patch + 1))
     });
-    let next = next.unwrap_or(now);
+    let next = next.unwrap_or(current);
     let image = &version["status"]["desired"]["image"];
-    let time = super::cluster::now();
+    let time = now();
     let mut history = vec![
         json!({"state": "Partial", "version": next, "image": image, "startedTime": time, "completionTime": null, "verified": false}),
     ];
@@ -226,10 +224,7 @@ impl Faults for ApiFaults {
         if !request.outside {
             return None;
         }
-        let mut coming = match self.0.lock() {
-            Ok(coming) => coming,
-            Err(poisoned) => poisoned.into_inner(),
-        };
+        let mut coming = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Each counts its own requests; the first that is due answers.
         let mut due: Option<&mut Coming> = None;
         for next in coming

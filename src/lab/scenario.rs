@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use jiff::SignedDuration;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::cluster::{NodeSpec, Pace};
 use crate::diagnostic::nearest::nearest;
@@ -52,7 +52,7 @@ struct PaceSpec {
 }
 
 /// What can go wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// Nodes do not find the image in the registry.
@@ -133,18 +133,6 @@ enum Need {
 }
 
 impl Fault {
-    /// As it is written in the file.
-    fn word(self) -> String {
-        let word = format!("{self:?}");
-        word.chars().fold(String::new(), |mut out, c| {
-            if c.is_ascii_uppercase() && !out.is_empty() {
-                out.push('_');
-            }
-            out.push(c.to_ascii_lowercase());
-            out
-        })
-    }
-
     fn takes(self) -> Takes {
         let nothing = Takes {
             node: Need::No,
@@ -314,15 +302,10 @@ impl Scenario {
     }
 
     /// The faults of a cluster.
-    pub fn faults_of<'s>(&'s self, cluster: &str) -> impl Iterator<Item = &'s FaultSpec> {
-        let is_own =
-            move |fault: &&FaultSpec| fault.cluster.as_deref().is_none_or(|name| name == cluster);
-        // Collected, because the name that was asked for ends before what is found.
-        self.faults
-            .iter()
-            .filter(is_own)
-            .collect::<Vec<_>>()
-            .into_iter()
+    pub fn faults_of<'s>(&'s self, cluster: &'s str) -> impl Iterator<Item = &'s FaultSpec> {
+        let is_own = move |name: &String| name == cluster;
+        let faults = self.faults.iter();
+        faults.filter(move |fault| fault.cluster.as_ref().is_none_or(is_own))
     }
 }
 
@@ -389,7 +372,9 @@ impl ClusterSpec {
 impl FaultSpec {
     fn check(&self, clusters: &[ClusterSpec]) -> Result<(), String> {
         let takes = self.fault.takes();
-        let word = self.fault.word();
+        // As it is written in the file.
+        let word = serde_json::json!(self.fault);
+        let word = word.as_str().unwrap_or_default();
         let options = [
             ("node", self.node.is_some(), takes.node),
             ("pool", self.pool.is_some(), takes.pool),

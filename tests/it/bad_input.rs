@@ -9,6 +9,8 @@ use layerplay::lab::Lab;
 use layerplay::lab::scenario::Scenario;
 use serde_json::json;
 
+use crate::support::command::output;
+
 /// A mistake, and what is said of it.
 struct Mistake {
     playbook: &'static str,
@@ -172,15 +174,7 @@ const MISTAKES: &[Mistake] = &[
 async fn run(dir: &Path, args: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_layerplay"));
     command.args(args).current_dir(dir);
-    let output = tokio::task::spawn_blocking(move || command.output())
-        .await
-        .unwrap()
-        .unwrap();
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let (output, text) = output(command).await;
     (output.status.code(), text)
 }
 

@@ -15,6 +15,7 @@ use layerplay::lab::Lab;
 use layerplay::lab::scenario::Scenario;
 use serde_json::{Value, json};
 
+use crate::support::command::output;
 use crate::support::real_cluster::{Decides, RealCluster};
 
 /// What a run said: its exit code and its events.
@@ -75,15 +76,7 @@ impl Reached {
             .arg(&self.inventory)
             .args(args)
             .arg(&path);
-        let output = tokio::task::spawn_blocking(move || command.output())
-            .await
-            .unwrap()
-            .unwrap();
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let (output, text) = output(command).await;
         let events: Vec<Value> = text
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok())

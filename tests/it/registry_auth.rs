@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use axum::extract::Query;
@@ -18,6 +18,8 @@ use rcgen::{
     KeyUsagePurpose, SigningKey,
 };
 use serde_json::{Value, json};
+
+use crate::support::command::output;
 
 const USER: &str = "pusher";
 const PASSWORD: &str = "pass-word-1";
@@ -204,19 +206,6 @@ fn login(path: &Path, registry: &str, password: &str) {
     }});
     std::fs::write(path, text.to_string()).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
-}
-
-async fn output(mut command: Command) -> (Output, String) {
-    let output = tokio::task::spawn_blocking(move || command.output())
-        .await
-        .unwrap()
-        .unwrap();
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    (output, text)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use layerplay::lab::Lab;
 use layerplay::lab::scenario::Scenario;
 use serde_json::{Value, json};
 
+use crate::support::command::output;
 use crate::support::real_cluster::{Decides, RealCluster};
 
 /// What a run said: its exit code and its events.
@@ -70,15 +71,7 @@ impl Reached {
             .args(args)
             .args(["--format", "json", "-i"])
             .arg(&self.inventory);
-        let output = tokio::task::spawn_blocking(move || command.output())
-            .await
-            .unwrap()
-            .unwrap();
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let (output, text) = output(command).await;
         let events = text
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok())

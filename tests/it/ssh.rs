@@ -12,6 +12,8 @@ use layerplay::lab::scenario::Scenario;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
+use crate::support::command::output;
+
 pub struct Sshd {
     child: Child,
     dir: tempfile::TempDir,
@@ -125,16 +127,7 @@ pub async fn play(dir: &Path, inventory: &Value, playbook: &str) -> (Output, Str
         .args(["run", "--format", "ansible", "-i"])
         .arg(dir.join("inventory.json"))
         .arg(dir.join("playbook.yml"));
-    let output = tokio::task::spawn_blocking(move || command.output())
-        .await
-        .unwrap()
-        .unwrap();
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    (output, text)
+    output(command).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

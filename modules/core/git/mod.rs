@@ -461,7 +461,7 @@ impl Module for GitModule {
     type Work = Work;
     const NAME: &'static str = "git";
     const SUMMARY: &'static str = "Clones a repository on the host, and brings it to a version";
-    const EXAMPLES: &'static str = "- git: {repo: https://example.com/app.git, dest: /opt/app, version: v1.2}\n- git:\n    repo: git@example.com:team/app.git\n    dest: /opt/app\n    key_file: /root/.ssh/deploy\n    accept_newhostkey: true\n    depth: 1\n";
+    const EXAMPLES: &'static str = "- git: {repo: https://example.com/app.git, dest: /opt/app, version: v1.2}\n- git:\n    repo: git@example.com:team/app.git\n    dest: /opt/app\n    key_file: /etc/deploy/key\n    accept_newhostkey: true\n    depth: 1\n";
     const SUPPORTS: Supports = Supports {
         check: true,
         diff: true,

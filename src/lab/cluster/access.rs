@@ -127,15 +127,24 @@ impl Access {
             Err(Error::Api(status)) if status.code == 409 => return Ok(()),
             Err(problem) => return Err(problem),
         };
-        if object["status"].is_object() {
-            // Replaced, not patched: a merge patch cannot say `null`, and some statuses must.
-            let mut whole = created;
-            whole.data["status"] = object["status"].clone();
-            let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            api.replace_status(name, &PostParams::default(), &whole)
-                .await?;
+        if !object["status"].is_object() {
+            return Ok(());
         }
-        Ok(())
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let mut whole = created;
+        loop {
+            // Replaced, not patched: a merge patch cannot say `null`, and some statuses must.
+            whole.data["status"] = object["status"].clone();
+            let written = api
+                .replace_status(name, &PostParams::default(), &whole)
+                .await;
+            match written {
+                Ok(_) => return Ok(()),
+                // A controller that saw the new object was faster.
+                Err(Error::Api(status)) if status.code == 409 => whole = api.get(name).await?,
+                Err(problem) => return Err(problem),
+            }
+        }
     }
 
     pub(in crate::lab) async fn merge(

@@ -2,13 +2,11 @@
 //! (MCO: pkg/daemon). And a kubelet's part: pods that are bound to a node run.
 
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use kube::Error;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -16,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::Pace;
 use super::access::{Access, CONFIGS, NODES, P, PODS, annotation, name};
 use super::machine::Machines;
-use super::seen::{AGAIN, Seen, on_change};
-use super::update::now;
+use super::seen::{AGAIN, Seen, on_change, pump};
+use super::update::{now, with_conditions};
 
 struct Daemon {
     access: Access,
@@ -28,7 +26,12 @@ struct Daemon {
 
 /// Starts the daemons of all machines. One watch serves them: thousands of watches of one object each would all be woken
 /// by every change.
-pub(super) fn start(access: Access, machines: &Arc<Machines>, pace: Pace, stop: CancellationToken) {
+pub(super) fn start(
+    access: &Access,
+    machines: &Arc<Machines>,
+    pace: Pace,
+    stop: &CancellationToken,
+) {
     let mut daemons: HashMap<String, Arc<Notify>> = HashMap::new();
     for node in machines.names() {
         let changed = Arc::new(Notify::new());
@@ -41,18 +44,14 @@ pub(super) fn start(access: Access, machines: &Arc<Machines>, pace: Pace, stop: 
         };
         tokio::spawn(daemon.run(changed, stop.clone()));
     }
+    let mut arrived = pump(access, &[NODES], stop);
     tokio::spawn(async move {
-        let mut events = pin!(watcher(access.objects(NODES), watcher::Config::default()));
-        while let Some(Some(event)) = stop.run_until_cancelled(events.next()).await {
-            match event {
-                Ok(Event::Apply(node) | Event::InitApply(node)) => {
-                    let name = node.metadata.name.unwrap_or_default();
-                    if let Some(changed) = daemons.get(&name) {
-                        changed.notify_one();
-                    }
-                }
-                Ok(_) => {}
-                Err(_) => tokio::time::sleep(AGAIN).await,
+        while let Some((_, event)) = arrived.recv().await {
+            if let Event::Apply(node) | Event::InitApply(node) = event
+                && let Some(name) = node.metadata.name
+                && let Some(changed) = daemons.get(&name)
+            {
+                changed.notify_one();
             }
         }
     });
@@ -216,16 +215,11 @@ impl Daemon {
             .get(NODES, &self.node)
             .await?
             .unwrap_or_default();
-        let known = node["status"]["conditions"].as_array();
-        let mut conditions: Vec<Value> = known.into_iter().flatten().cloned().collect();
-        conditions.retain(|condition| condition["type"] != "Ready");
-        conditions.insert(
-            0,
-            json!({
-                "type": "Ready", "status": status, "reason": reason, "message": message,
-                "lastHeartbeatTime": time, "lastTransitionTime": time,
-            }),
-        );
+        let ready = json!({
+            "type": "Ready", "status": status, "reason": reason, "message": message,
+            "lastHeartbeatTime": time, "lastTransitionTime": time,
+        });
+        let conditions = with_conditions(&node, [ready]);
         let mut patch = json!({"status": {"conditions": conditions}});
         if let Some(boot) = boot {
             patch["status"]["nodeInfo"] = json!({"bootID": boot});

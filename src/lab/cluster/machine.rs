@@ -2,7 +2,7 @@
 //! reboot them) and pods (which look at them).
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -126,18 +126,13 @@ impl Machines {
 
     /// Plans what will go wrong.
     pub fn plan(&self, troubles: Vec<Planned>) {
-        match self.troubles.lock() {
-            Ok(mut planned) => planned.extend(troubles),
-            Err(poisoned) => poisoned.into_inner().extend(troubles),
-        }
+        let mut planned = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        planned.extend(troubles);
     }
 
     /// The first planned trouble of this kind, once less to come.
     fn trouble(&self, node: &str, is_kind: fn(Trouble) -> bool) -> Option<Trouble> {
-        let mut planned = match self.troubles.lock() {
-            Ok(planned) => planned,
-            Err(poisoned) => poisoned.into_inner(),
-        };
+        let mut planned = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let next = planned.iter_mut().find(|planned| {
             is_kind(planned.trouble)
                 && planned.times != Some(0)
@@ -148,10 +143,7 @@ impl Machines {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Machine>) -> T) -> T {
-        match self.all.lock() {
-            Ok(mut all) => work(&mut all),
-            Err(poisoned) => work(&mut poisoned.into_inner()),
-        }
+        work(&mut self.all.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn names(&self) -> Vec<String> {

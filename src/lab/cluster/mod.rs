@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub use access::Access;
 pub use machine::{Machines, Planned, Pulls, Trouble};
 pub use seed::{NodeSpec, Plan, install, is_rendered, join, seed};
-pub(super) use update::now;
+pub(super) use update::{now, with_conditions};
 
 /// How long things take. The order is always the true one.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +68,6 @@ pub fn start_nodes(
     pace: Pace,
     stop: &CancellationToken,
 ) {
-    daemon::start(access.clone(), machines, pace, stop.clone());
+    daemon::start(access, machines, pace, stop);
     daemon::start_kubelet(access.clone(), stop.clone());
 }

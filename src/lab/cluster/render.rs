@@ -1,7 +1,7 @@
 //! The render controller. In: pools and MachineConfigs. Out: rendered MachineConfigs, and pools that name them.
 
 use kube::Error;
-use layerplay_modules::openshift::objects::is_true;
+use layerplay_modules::openshift::objects::{condition, is_true};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -119,12 +119,7 @@ async fn failing(access: &Access, pool: &Value, problem: Option<&str>) -> Result
             name(pool)
         )
     });
-    let known = pool["status"]["conditions"].as_array();
-    let before = known
-        .into_iter()
-        .flatten()
-        .find(|condition| condition["type"] == "RenderDegraded");
-    let is_said = before.is_some_and(|before| {
+    let is_said = condition(pool, "RenderDegraded").is_some_and(|before| {
         before["status"] == flag(problem.is_some()) && before["message"] == message.as_str()
     });
     if is_said {

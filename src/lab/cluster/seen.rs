@@ -76,10 +76,10 @@ fn insert(into: &mut BTreeMap<Key, Value>, object: &DynamicObject) {
     }
 }
 
-type Arrived = (Kind, Event<DynamicObject>);
+pub(super) type Arrived = (Kind, Event<DynamicObject>);
 
 /// Takes in what watches bring, also while their controller works: a watch that is not read falls behind.
-fn pump(
+pub(super) fn pump(
     access: &Access,
     kinds: &[Kind],
     stop: &CancellationToken,

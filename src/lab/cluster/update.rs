@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use kube::Error;
-use layerplay_modules::openshift::objects::is_true;
+use layerplay_modules::openshift::objects::{condition, is_true};
 use layerplay_modules::openshift::pools::{
     is_available, is_failing, max_unavailable, members, sort_by_turn,
 };
@@ -80,7 +80,7 @@ async fn targets(access: &Access, seen: &Seen) -> Result<(), Error> {
             continue;
         }
         let own = members(name(pool), &pools, seen.all(NODES));
-        let mut chosen: Vec<Value> = Vec::new();
+        let mut chosen: HashMap<String, Value> = HashMap::new();
         if pool["spec"]["paused"] != true {
             for node in &own {
                 taint(access, node, annotation(node, "desiredConfig") != target).await?;
@@ -91,14 +91,13 @@ async fn targets(access: &Access, seen: &Seen) -> Result<(), Error> {
                 access.merge(NODES, None, name(node), &desired).await?;
                 let mut node = node.clone();
                 node["metadata"]["annotations"][format!("{P}desiredConfig")] = json!(target);
-                chosen.push(node);
+                chosen.insert(name(&node).to_owned(), node);
             }
         }
         // With the nodes as they are now that their turn has come.
-        let now = |node: &&Value| chosen.iter().position(|chosen| name(chosen) == name(node));
         let own: Vec<&Value> = own
-            .iter()
-            .map(|node| now(node).map_or(*node, |at| &chosen[at]))
+            .into_iter()
+            .map(|node| chosen.get(name(node)).unwrap_or(node))
             .collect();
         status(access, pool, &own, &target).await?;
     }
@@ -223,18 +222,29 @@ type Wanted = (&'static str, bool, String, String);
 
 /// A pool's conditions with these written over them. The list is one value to the API, and two controllers write it.
 pub(super) fn conditions(pool: &Value, wanted: &[Wanted]) -> Vec<Value> {
-    let known = pool["status"]["conditions"].as_array();
-    let mut all: Vec<Value> = known.into_iter().flatten().cloned().collect();
-    for (kind, is, reason, message) in wanted {
-        let before = all.iter().position(|condition| condition["type"] == *kind);
+    let written = wanted.iter().map(|(kind, is, reason, message)| {
         // The time moves only when the status flips (MCO: apihelpers.go SetMachineConfigPoolCondition).
-        let time = before
-            .and_then(|at| all.get(at))
+        let time = condition(pool, kind)
             .filter(|before| before["status"] == flag(*is))
             .and_then(|before| before["lastTransitionTime"].as_str())
             .map_or_else(now, ToOwned::to_owned);
-        let condition = json!({"type": kind, "status": flag(*is), "reason": reason, "message": message, "lastTransitionTime": time});
-        match before.and_then(|at| all.get_mut(at)) {
+        json!({"type": kind, "status": flag(*is), "reason": reason, "message": message, "lastTransitionTime": time})
+    });
+    with_conditions(pool, written)
+}
+
+/// An object's conditions with these in the places of those of their types.
+pub(in crate::lab) fn with_conditions(
+    object: &Value,
+    written: impl IntoIterator<Item = Value>,
+) -> Vec<Value> {
+    let known = object["status"]["conditions"].as_array();
+    let mut all: Vec<Value> = known.into_iter().flatten().cloned().collect();
+    for condition in written {
+        match all
+            .iter_mut()
+            .find(|known| known["type"] == condition["type"])
+        {
             Some(place) => *place = condition,
             None => all.push(condition),
         }
@@ -255,12 +265,16 @@ async fn drains(access: &Access, seen: &Seen, pace: Pace) -> Result<(), Error> {
         !annotation(node, "desiredDrain").is_empty()
             && annotation(node, "desiredDrain") != annotation(node, "lastAppliedDrain")
     };
+    let asking: Vec<&Value> = seen.all(NODES).filter(is_asking).collect();
+    if asking.is_empty() {
+        return Ok(());
+    }
     let mut pods: HashMap<&str, Vec<&Value>> = HashMap::new();
     for pod in seen.all(PODS) {
         let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
         pods.entry(node).or_default().push(pod);
     }
-    let done = seen.all(NODES).filter(is_asking).map(|node| {
+    let done = asking.into_iter().map(|node| {
         let own = pods.get(name(node)).map_or(&[][..], Vec::as_slice);
         carry_out(access, node, own, pace)
     });

@@ -1,5 +1,6 @@
 //! What several subjects need: the real parts, started for a test and ended with it.
 
+pub(crate) mod command;
 pub(crate) mod control_plane;
 pub(crate) mod go;
 pub(crate) mod operator;

@@ -8,6 +8,8 @@ use layerplay::lab::Lab;
 use layerplay::lab::scenario::Scenario;
 use serde_json::Value;
 
+use super::command::output;
+
 /// The group of the operator's kinds.
 pub(crate) const MCO: &str = "machineconfiguration.openshift.io";
 
@@ -64,15 +66,7 @@ impl Played {
             .args(["run", "--format", "json", "-i"])
             .arg(self.dir.path().join("inventory.yml"))
             .arg(&path);
-        let output = tokio::task::spawn_blocking(move || command.output())
-            .await
-            .unwrap()
-            .unwrap();
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let (output, text) = output(command).await;
         Said {
             code: output.status.code(),
             text,
