@@ -1,6 +1,8 @@
 //! The one ordered stream that leaves execution. In: what happened; out: to reporters, and to a record. Versioned:
 //! fields are added, never renamed; a reader ignores what it does not know.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -103,6 +105,17 @@ pub struct Proof {
     pub digest: String,
     pub nodes: Vec<String>,
     pub seconds: f64,
+}
+
+/// What a run took of this machine and of clusters.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Used {
+    /// The most memory that the process had at a time.
+    pub memory_bytes: u64,
+    /// Of the process, in user and kernel mode; not of programs that it started.
+    pub cpu_seconds: f64,
+    /// Requests to each API server, by its address; a watch is one.
+    pub api_requests: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -228,6 +241,7 @@ pub enum EventKind {
         seconds: f64,
         stats: Vec<(String, HostStats)>,
         proofs: Vec<Proof>,
+        used: Used,
     },
 }
 

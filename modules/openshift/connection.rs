@@ -1,20 +1,28 @@
 //! Which cluster, and how to talk to it. In: `kubeconfig` and `context` of a host or a task; out: one `kube::Client`
 //! for each cluster and run, and API errors in the server's own words.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::sync::{Mutex, OnceCell};
+use tower::timeout::TimeoutLayer;
+use tower::timeout::error::Elapsed;
+use tower::util::MapRequestLayer;
 
 use super::kinds::Discovered;
 use crate::error::{ErrorKind, ModuleError};
 
 /// An API server that does not even accept a connection in this time is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// One that accepts it and then says nothing is away, too. It gives up its own work after as long (kube-apiserver:
+/// `--request-timeout`); a watch answers at once, and then goes on.
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The names by which a host or a task says which cluster it means. Both empty: `KUBECONFIG`, the default file,
 /// then in-cluster.
@@ -44,6 +52,7 @@ pub struct Cluster {
     config: Arc<Config>,
     /// See [`Cluster::once`].
     once: Arc<OnceCell<Client>>,
+    requests: Arc<AtomicU64>,
     /// What discovery said, for every client of this cluster.
     pub(super) discovered: Arc<Discovered>,
 }
@@ -63,6 +72,22 @@ impl Clusters {
         };
         cell.get_or_try_init(|| connect(which)).await.cloned()
     }
+
+    /// How many requests each API server got, by its address. What was asked again of itself after a 429 counts once.
+    pub async fn requests(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for cluster in self
+            .open
+            .lock()
+            .await
+            .values()
+            .filter_map(|cell| cell.get())
+        {
+            *all.entry(cluster.server.clone()).or_default() +=
+                cluster.requests.load(Ordering::Relaxed);
+        }
+        all
+    }
 }
 
 async fn connect(which: &ClusterRef) -> Result<Cluster, ModuleError> {
@@ -75,19 +100,30 @@ async fn connect(which: &ClusterRef) -> Result<Cluster, ModuleError> {
         .to_string()
         .trim_end_matches('/')
         .to_owned();
+    let requests = Arc::default();
     Ok(Cluster {
-        client: client(config.clone(), &server)?,
+        client: client(config.clone(), &server, &requests)?,
         server,
+        requests,
         config: Arc::new(config),
         once: Arc::default(),
         discovered: Arc::default(),
     })
 }
 
-fn client(config: Config, server: &str) -> Result<Client, ModuleError> {
-    Client::try_from(config).map_err(|problem| {
+fn client(config: Config, server: &str, requests: &Arc<AtomicU64>) -> Result<Client, ModuleError> {
+    let builder = ClientBuilder::try_from(config).map_err(|problem| {
         ModuleError::failed(format!("no client for `{server}` can be made: {problem}"))
-    })
+    })?;
+    let requests = Arc::clone(requests);
+    let counted = MapRequestLayer::new(move |request| {
+        requests.fetch_add(1, Ordering::Relaxed);
+        request
+    });
+    Ok(builder
+        .with_layer(&TimeoutLayer::new(ANSWER_TIMEOUT))
+        .with_layer(&counted)
+        .build())
 }
 
 async fn configuration(which: &ClusterRef) -> Result<Config, ModuleError> {
@@ -165,7 +201,7 @@ impl Cluster {
         let make = || async {
             let mut config = (*self.config).clone();
             config.default_retry = false;
-            client(config, &self.server)
+            client(config, &self.server, &self.requests)
         };
         self.once.get_or_try_init(make).await
     }
@@ -190,7 +226,11 @@ impl Cluster {
                 let mut said = other.to_string();
                 let mut source = std::error::Error::source(other);
                 while let Some(cause) = source {
-                    said = cause.to_string();
+                    said = if cause.is::<Elapsed>() {
+                        format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())
+                    } else {
+                        cause.to_string()
+                    };
                     source = cause.source();
                 }
                 ModuleError::new(

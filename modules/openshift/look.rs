@@ -11,7 +11,7 @@ use crate::error::{ErrorKind, ModuleError};
 use crate::platform::Platform;
 
 /// Nodes that are asked at the same time.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 
 /// A pool with what belongs to it.
 #[derive(Debug, Clone)]

@@ -2,34 +2,71 @@
 //! it lives, and what was missed during a break is listed anew.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use futures_util::stream::BoxStream;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::Value;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::connection::Cluster;
 use super::objects::{api, json};
 use crate::error::ModuleError;
 
+/// Between tries of a watch that failed.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// The objects of one kind, by name.
 pub struct Mirror {
     cluster: Cluster,
     what: String,
-    stream: BoxStream<'static, watcher::Result<Event<DynamicObject>>>,
+    arrived: UnboundedReceiver<watcher::Result<News>>,
     objects: BTreeMap<String, Value>,
     /// A list that is still arriving; it replaces `objects` once it is whole.
     arriving: BTreeMap<String, Value>,
     complete: bool,
 }
 
+/// What a watch brings, without what nobody looks at.
+enum News {
+    ListBegins,
+    Listed(String, Value),
+    ListEnds,
+    Is(String, Value),
+    IsGone(String),
+    Unreadable(ModuleError),
+}
+
 impl Mirror {
+    /// The watch is read by a task of its own, until this is dropped: the server cuts off who falls behind.
     pub fn start(cluster: &Cluster, kind: &ApiResource) -> Self {
+        let mut stream = watcher(api(cluster, kind), watcher::Config::default()).boxed();
+        let (send, arrived) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            loop {
+                let event = tokio::select! {
+                    event = stream.next() => event,
+                    () = send.closed() => return,
+                };
+                let Some(event) = event else { return };
+                // 410 Gone: the history is no longer there, and the watcher lists anew by itself.
+                if matches!(&event, Err(watcher::Error::WatchError(status)) if status.code == 410) {
+                    continue;
+                }
+                let failed = event.is_err();
+                if send.send(event.map(News::of)).is_err() {
+                    return;
+                }
+                if failed {
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        });
         Self {
             cluster: cluster.clone(),
             what: format!("watch {}", kind.plural),
-            stream: watcher(api(cluster, kind), watcher::Config::default()).boxed(),
+            arrived,
             objects: BTreeMap::new(),
             arriving: BTreeMap::new(),
             complete: false,
@@ -46,47 +83,43 @@ impl Mirror {
     }
 
     /// Waits for the next change and takes it in, with all that has arrived behind it. May be dropped half-way. After
-    /// an error the watch starts anew with the next call.
+    /// an error the watch starts anew by itself.
     pub async fn next(&mut self) -> Result<(), ModuleError> {
-        let Some(event) = self.stream.next().await else {
+        let Some(news) = self.arrived.recv().await else {
             return Err(ModuleError::failed(format!(
                 "cannot {}: the watch has ended",
                 self.what
             )));
         };
-        self.take(event)?;
+        self.take(news)?;
         self.gather()
     }
 
     /// Takes in what has arrived, without waiting.
     pub fn gather(&mut self) -> Result<(), ModuleError> {
-        while let Some(Some(event)) = self.stream.next().now_or_never() {
-            self.take(event)?;
+        while let Ok(news) = self.arrived.try_recv() {
+            self.take(news)?;
         }
         Ok(())
     }
 
-    fn take(&mut self, event: watcher::Result<Event<DynamicObject>>) -> Result<(), ModuleError> {
-        match event {
-            Ok(Event::Init) => self.arriving.clear(),
-            Ok(Event::InitApply(object)) => {
-                let (name, value) = trimmed(object)?;
-                self.arriving.insert(name, value);
+    fn take(&mut self, news: watcher::Result<News>) -> Result<(), ModuleError> {
+        match news {
+            Ok(News::ListBegins) => self.arriving.clear(),
+            Ok(News::Listed(name, object)) => {
+                self.arriving.insert(name, object);
             }
-            Ok(Event::InitDone) => {
+            Ok(News::ListEnds) => {
                 self.objects = std::mem::take(&mut self.arriving);
                 self.complete = true;
             }
-            Ok(Event::Apply(object)) => {
-                let (name, value) = trimmed(object)?;
-                self.objects.insert(name, value);
+            Ok(News::Is(name, object)) => {
+                self.objects.insert(name, object);
             }
-            Ok(Event::Delete(object)) => {
-                self.objects
-                    .remove(&object.metadata.name.unwrap_or_default());
+            Ok(News::IsGone(name)) => {
+                self.objects.remove(&name);
             }
-            // 410 Gone: the history is no longer there, and the watcher lists anew by itself.
-            Err(watcher::Error::WatchError(status)) if status.code == 410 => {}
+            Ok(News::Unreadable(problem)) => return Err(problem),
             Err(problem) => return Err(self.told(problem)),
         }
         Ok(())
@@ -104,6 +137,22 @@ impl Mirror {
                 "cannot {}: the server's lists have no resourceVersion",
                 self.what
             )),
+        }
+    }
+}
+
+impl News {
+    fn of(event: Event<DynamicObject>) -> Self {
+        let read = |object, news: fn(String, Value) -> Self| match trimmed(object) {
+            Ok((name, value)) => news(name, value),
+            Err(problem) => Self::Unreadable(problem),
+        };
+        match event {
+            Event::Init => Self::ListBegins,
+            Event::InitApply(object) => read(object, Self::Listed),
+            Event::InitDone => Self::ListEnds,
+            Event::Apply(object) => read(object, Self::Is),
+            Event::Delete(object) => Self::IsGone(object.metadata.name.unwrap_or_default()),
         }
     }
 }

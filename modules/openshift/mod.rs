@@ -1,6 +1,7 @@
 //! Clusters: in, whole objects as the API shows them; out, what they mean (pools, rollouts, proofs) and the modules that change them.
 
 mod around;
+mod asking;
 mod await_objects;
 mod blockers;
 mod compare;

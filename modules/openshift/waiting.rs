@@ -7,11 +7,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::around::around;
+use super::asking::{Answer, Asking};
 use super::connection::Cluster;
 use super::diagnose::{Diagnosis, diagnose};
-use super::look::{booted, entry};
+use super::look::entry;
 use super::mirror::Mirror;
-use super::objects::{self, machine_config, machine_config_pool, name, node};
+use super::objects::{self, annotation, machine_config, machine_config_pool, name, node};
 use super::observe::{self, Phase, Snapshot, Verdict, observe};
 use super::pools::members;
 use super::proof::Booted;
@@ -25,9 +26,13 @@ const TICK: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Between tries to reach an API server that is away.
 const BREATH: Duration = Duration::from_secs(1);
-/// Of a cluster with so many nodes something changes all the time: changes of this long are looked at once.
+/// Of a cluster with so many nodes something changes all the time: what changes within a while is looked at once. The
+/// longer a look takes the longer is the while, so that a core is never busy with it.
 const MANY: usize = 100;
 const GATHER: Duration = Duration::from_millis(50);
+const GATHER_AT_MOST: Duration = Duration::from_millis(150);
+/// How much longer than the look the while is.
+const LOOKS: u32 = 4;
 /// A wait without any change still says so once in this time.
 const SIGN_OF_LIFE: i64 = 60;
 
@@ -43,8 +48,15 @@ struct Waiting<'w> {
     started: BTreeMap<String, jiff::Timestamp>,
     stalled: bool,
     rendered: Option<Value>,
-    /// Why a settled node could not be asked.
-    unasked: Option<String>,
+    asking: Asking<'w>,
+    /// Settled nodes that gave no usable answer.
+    unasked: BTreeMap<String, Unasked>,
+}
+
+/// Why a node could not be asked, and when.
+struct Unasked {
+    why: String,
+    at: jiff::Timestamp,
 }
 
 /// Waits until every node of the pool is proven; the module's result.
@@ -61,6 +73,7 @@ pub(super) async fn wait(
         args,
         work,
         platform,
+        asking: Asking::new(platform, cluster.clone(), args.proof),
         cluster,
         proven: BTreeMap::new(),
         last: None,
@@ -69,29 +82,33 @@ pub(super) async fn wait(
         started: BTreeMap::new(),
         stalled: false,
         rendered: None,
-        unasked: None,
+        unasked: BTreeMap::new(),
     };
     loop {
+        let begun = platform.clock.now();
         let mut step = Ok(None);
         if pools.is_complete() && nodes.is_complete() {
             step = waiting.step(pools.objects(), nodes.objects()).await;
         }
         if let Ok(None) = step {
-            let pause = if waiting.unasked.is_some() {
-                ASK_AGAIN
-            } else {
-                TICK
-            };
-            let pause = pause.min(Duration::from_secs(args.stall.max(1)));
+            let taken = platform.clock.now().duration_since(begun);
+            let pause = waiting.pause();
             step = tokio::select! {
-                changed = pools.next() => changed.map(|()| None),
-                changed = nodes.next() => changed.map(|()| None),
-                () = platform.clock.sleep(pause) => Ok(None),
+                changed = pools.next() => changed,
+                changed = nodes.next() => changed,
+                answer = waiting.asking.next() => waiting.take(answer, nodes.objects()).await,
+                () = platform.clock.sleep(pause) => Ok(()),
                 () = platform.cancel.cancelled() => return Err(interrupted(args)),
-            };
+            }
+            .map(|()| None);
             if step.is_ok() && nodes.objects().len() >= MANY {
-                platform.clock.sleep(GATHER).await;
+                let while_ = Duration::try_from(taken).unwrap_or_default() * LOOKS;
+                let while_ = while_.clamp(GATHER, GATHER_AT_MOST);
+                platform.clock.sleep(while_).await;
                 step = pools.gather().and_then(|()| nodes.gather()).map(|()| None);
+                while let (true, Some(answer)) = (step.is_ok(), waiting.asking.come()) {
+                    step = waiting.take(answer, nodes.objects()).await.map(|()| None);
+                }
             }
         }
         match step {
@@ -109,6 +126,17 @@ pub(super) async fn wait(
             Err(problem) => return Err(problem),
         }
     }
+}
+
+/// What says that a node is done, and in which boot.
+fn standing(node: &Value) -> [&str; 4] {
+    let boot = node["status"]["nodeInfo"]["bootID"].as_str();
+    [
+        annotation(node, "currentConfig"),
+        annotation(node, "desiredConfig"),
+        annotation(node, "state"),
+        boot.unwrap_or_default(),
+    ]
 }
 
 fn interrupted(args: &Args) -> ModuleError {
@@ -151,17 +179,10 @@ impl Waiting<'_> {
         let rendered = self.rendered.clone();
         let mut snapshot = Snapshot::new(pool, rendered.as_ref(), nodes);
         snapshot.proven = self.boots();
-        let mut progress = observe(&snapshot, &self.work.image);
+        let progress = observe(&snapshot, &self.work.image);
         self.tell(&progress);
         if progress.noticed {
-            self.prove(&snapshot, &progress).await?;
-            let proven = self.boots();
-            if proven != snapshot.proven {
-                self.last = Some(progress);
-                snapshot.proven = proven;
-                progress = observe(&snapshot, &self.work.image);
-                self.tell(&progress);
-            }
+            self.ask(&snapshot, &progress);
         }
         let done = progress.verdict == Verdict::Done;
         if done && self.is_unmoved(pool).await? {
@@ -213,58 +234,91 @@ impl Waiting<'_> {
             return;
         }
         self.said = now;
-        let mut text = progress.line(self.last.as_ref());
-        if !is_new {
+        let mut value = progress.told(self.last.as_ref(), &self.started);
+        if !is_new && let Some(text) = value["text"].as_str() {
             let idle = now.duration_since(self.changed).as_secs();
-            text.push_str(&format!(", no change for {} min", idle / 60));
-        }
-        let mut value = json!(progress);
-        value["text"] = json!(text);
-        for (node, state) in value["nodes"]
-            .as_array_mut()
-            .into_iter()
-            .flatten()
-            .zip(&progress.nodes)
-        {
-            let begun = self.started.get(&state.name);
-            node["begun"] = json!(begun.map(ToString::to_string));
+            value["text"] = json!(format!("{text}, no change for {} min", idle / 60));
         }
         self.platform.progress.send(Progress::Rollout(value));
     }
 
+    /// How long nothing may change until the next look.
+    fn pause(&self) -> Duration {
+        let pause = if self.unasked.is_empty() {
+            TICK
+        } else {
+            ASK_AGAIN
+        };
+        pause.min(Duration::from_secs(self.args.stall.max(1)))
+    }
+
     /// Asks every node that is settled and not proven yet.
-    async fn prove(
-        &mut self,
-        snapshot: &Snapshot<'_>,
-        progress: &observe::Progress,
-    ) -> Result<(), ModuleError> {
+    fn ask(&mut self, snapshot: &Snapshot<'_>, progress: &observe::Progress) {
+        let now = self.platform.clock.now();
+        let states = || snapshot.nodes.iter().zip(&progress.nodes);
+        let settled = |phase: Option<Phase>| -> BTreeMap<&str, &Value> {
+            states()
+                .filter(|(_, state)| state.is_settled() && phase.is_none_or(|it| state.phase == it))
+                .map(|(node, state)| (state.name.as_str(), *node))
+                .collect()
+        };
         // A node that was proven and then left its image, or booted again, is proven no more.
-        let states = snapshot.nodes.iter().zip(&progress.nodes);
-        let (verified, booted_ones): (Vec<_>, Vec<_>) = states
-            .filter(|(_, state)| state.is_settled())
-            .partition(|(_, state)| state.phase == Phase::Verified);
+        let verified = settled(Some(Phase::Verified));
         self.proven
-            .retain(|name, _| verified.iter().any(|(_, state)| state.name == *name));
-        let asked: Vec<Value> = booted_ones
-            .into_iter()
-            .map(|(node, _)| (*node).clone())
-            .collect();
-        self.unasked = None;
-        for (node, answer) in booted(self.platform, &self.cluster, &asked, self.args.proof).await {
-            match answer {
-                Ok(booted) => self.judge(&node, &booted)?,
-                // The daemon's pod comes up a little after the node.
-                Err(problem)
-                    if matches!(problem.kind, ErrorKind::Unreachable | ErrorKind::NotFound) =>
-                {
-                    let text = format!("node {}: {problem}", name(&node));
-                    self.platform.status(text.clone());
-                    self.unasked = Some(text);
-                }
-                Err(problem) => return Err(problem),
+            .retain(|name, _| verified.contains_key(name.as_str()));
+        let unproven = settled(Some(Phase::Booted));
+        self.unasked
+            .retain(|name, _| unproven.contains_key(name.as_str()));
+        for (name, node) in unproven {
+            let waits = self
+                .unasked
+                .get(name)
+                .is_some_and(|unasked| now.duration_since(unasked.at).unsigned_abs() < ASK_AGAIN);
+            if !waits {
+                self.asking.ask(node);
             }
         }
-        Ok(())
+    }
+
+    /// What a node said, held against the node as it is now.
+    async fn take(
+        &mut self,
+        Answer { node, said }: Answer,
+        nodes: &BTreeMap<String, Value>,
+    ) -> Result<(), ModuleError> {
+        let is_as_asked = |seen: &Value| standing(seen) == standing(&node);
+        // What it said meanwhile is of no use: it is asked again when it is done again.
+        let Some(seen) = nodes.get(name(&node)).filter(|seen| is_as_asked(seen)) else {
+            return Ok(());
+        };
+        match said {
+            Ok(booted) => match self.judge(seen, &booted) {
+                // The watch may be behind.
+                Err(_)
+                    if objects::find(&self.cluster, &objects::node(), name(&node))
+                        .await?
+                        .is_none_or(|now| !is_as_asked(&now)) =>
+                {
+                    Ok(())
+                }
+                judged => judged,
+            },
+            // The daemon's pod comes up a little after the node.
+            Err(problem)
+                if matches!(problem.kind, ErrorKind::Unreachable | ErrorKind::NotFound) =>
+            {
+                let node = name(&node);
+                self.platform.status(format!("node {node}: {problem}"));
+                self.could_not_ask(node, problem.to_string());
+                Ok(())
+            }
+            Err(problem) => Err(problem),
+        }
+    }
+
+    fn could_not_ask(&mut self, node: &str, why: String) {
+        let at = self.platform.clock.now();
+        self.unasked.insert(node.to_owned(), Unasked { why, at });
     }
 
     fn judge(&mut self, node: &Value, booted: &Booted) -> Result<(), ModuleError> {
@@ -288,9 +342,7 @@ impl Waiting<'_> {
         // The kubelet has not told the API of the node's last boot yet: what the API says of it is older.
         let told = node["status"]["nodeInfo"]["bootID"].as_str();
         if booted.staged || told.is_some_and(|told| told != booted.boot_id) {
-            self.unasked = Some(format!(
-                "node {node_name}: has not settled in its last boot yet"
-            ));
+            self.could_not_ask(node_name, "has not settled in its last boot yet".to_owned());
             return Ok(());
         }
         let before = self.work.before.get(node_name).cloned().unwrap_or_default();
@@ -379,8 +431,10 @@ impl Waiting<'_> {
         let Some((snapshot, progress)) = seen else {
             return Vec::new();
         };
-        if let (Some(why), true) = (&self.unasked, progress.is_settled()) {
-            return vec![Diagnosis::unasked(why)];
+        if let (Some((node, unasked)), true) =
+            (self.unasked.first_key_value(), progress.is_settled())
+        {
+            return vec![Diagnosis::unasked(&format!("node {node}: {}", unasked.why))];
         }
         let around = around(&self.cluster, snapshot, progress).await;
         diagnose(snapshot, progress, &around, &self.work.image)

@@ -19,7 +19,9 @@ const NODE: &str = "          {prefix} {wide_msg} {elapsed}";
 #[derive(Default)]
 struct Rollout {
     pool: Option<ProgressBar>,
-    /// Each node at work: what it did when its line was last drawn.
+    /// What each node at work does.
+    at_work: BTreeMap<String, String>,
+    /// Those that have a line, and what it says.
     nodes: BTreeMap<String, (String, ProgressBar)>,
 }
 
@@ -73,7 +75,7 @@ impl Live {
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
-        pool.set_length(nodes.len() as u64);
+        pool.set_length(progress["total"].as_u64().unwrap_or_default());
         pool.set_position(progress["settled"].as_u64().unwrap_or_default());
         let message = if progress["noticed"] != true {
             "waiting until the pool goes to the image".to_owned()
@@ -83,19 +85,28 @@ impl Live {
             text(progress, "lacks")
         };
         pool.set_message(message);
-        let at_work: Vec<&&Value> = nodes
-            .iter()
-            .filter(|node| progress["noticed"] == true && is_at_work(node))
-            .collect();
+        // Of a large pool only the nodes that are new are told.
+        if progress["partial"] != true {
+            rollout.at_work.clear();
+        }
+        for node in nodes {
+            let name = text(node, "name");
+            if progress["noticed"] == true && is_at_work(node) {
+                rollout.at_work.insert(name, text(node, "doing"));
+            } else {
+                rollout.at_work.remove(&name);
+            }
+        }
+        let at_work = &rollout.at_work;
         rollout.nodes.retain(|name, (_, bar)| {
-            let stays = at_work.iter().any(|node| node["name"] == name.as_str());
+            let stays = at_work.contains_key(name);
             if !stays {
                 bar.finish_and_clear();
             }
             stays
         });
-        for node in at_work {
-            let (name, doing) = (text(node, "name"), text(node, "doing"));
+        for (name, doing) in at_work {
+            let (name, doing) = (name.clone(), doing.clone());
             if let Some((known, bar)) = rollout.nodes.get_mut(&name) {
                 if *known != doing {
                     bar.set_message(doing.clone());

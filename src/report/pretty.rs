@@ -322,6 +322,7 @@ impl Sink for Pretty {
                 stats,
                 proofs,
                 seconds,
+                used,
                 ..
             } => {
                 for failure in std::mem::take(&mut self.failures) {
@@ -335,7 +336,7 @@ impl Sink for Pretty {
                 if let Some(table) = recap::proofs(proofs) {
                     self.line(&format!("\n{table}"));
                 }
-                self.line(&format!("\n{seconds:.1} s"));
+                self.line(&format!("\n{seconds:.1} s{}", recap::used(used)));
             }
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! In: the counters of hosts and the proofs of a run; out: the lines that end every report.
 
-use crate::event::{HostStats, Proof};
+use crate::event::{HostStats, Proof, Used};
 
 /// Ansible's recap rows, sorted by host name.
 pub(super) fn rows(stats: &[(String, HostStats)]) -> Vec<String> {
@@ -42,4 +42,16 @@ pub(super) fn proofs(proofs: &[Proof]) -> Option<String> {
             .collect::<Vec<_>>()
             .join("\n"),
     )
+}
+
+/// What a run with clusters took: the rest of a line. Nothing without clusters.
+pub(super) fn used(used: &Used) -> String {
+    let clusters = match used.api_requests.len() {
+        0 => return String::new(),
+        1 => "the cluster".to_owned(),
+        several => format!("{several} clusters"),
+    };
+    let requests: u64 = used.api_requests.values().sum();
+    let megabytes = used.memory_bytes / 1_000_000;
+    format!(", {requests} requests to {clusters}, {megabytes} MB")
 }

@@ -51,7 +51,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::event::{self, EventKind};
+use crate::event::{self, EventKind, Used};
 use crate::playbook::{Catalogue, Playbook};
 use crate::template::Lazy;
 use crate::vars::{HostState, World};
@@ -90,6 +90,8 @@ pub trait Connect: Send + Sync {
     async fn platform(&self, wanted: Wanted) -> Result<Platform, ModuleError>;
     /// Ends the host's connection, so that the next task makes a new one.
     async fn reset(&self, wanted: Wanted) -> Result<(), ModuleError>;
+    /// What the run has taken until now.
+    async fn used(&self) -> Used;
     /// Ends connections that tasks share.
     async fn close(&self);
 }
@@ -289,6 +291,7 @@ pub async fn execute(run: &Arc<Run>, playbooks: &[Playbook]) -> (Ended, Diagnost
         seconds: begun.elapsed().as_secs_f64(),
         stats: run.bus.stats(),
         proofs: run.bus.proofs(),
+        used: run.connect.used().await,
     });
     run.connect.close().await;
     (ended, problems)

@@ -7,7 +7,7 @@ use super::super::objects::{annotation, is_true, name};
 use super::super::pools::{is_available, is_failing, max_unavailable};
 
 /// Where a node stands, by what the operator and the daemon write on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Not its turn yet.

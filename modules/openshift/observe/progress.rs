@@ -1,10 +1,17 @@
 //! In: where each node of a pool stands. Out: a verdict on the pool, and a line that says what is new. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::node::{NodeState, Phase};
+
+/// Events tell each node of a pool up to this many, and of larger pools those that are new: else a rollout over
+/// thousands of nodes would tell gigabytes.
+const WHOLE: usize = 100;
+/// A line names this many nodes.
+const NAMED: usize = 10;
 
 /// How the rollout of the pool stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -26,7 +33,7 @@ pub enum Verdict {
     Done,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
     pub pool: String,
     /// The rendered MachineConfig that the pool is going to.
@@ -75,6 +82,49 @@ impl Progress {
         matches!(self.verdict, Verdict::Settled | Verdict::Done)
     }
 
+    /// Nodes that stand elsewhere than at the last look; at the first one, those that do not just wait.
+    fn news(&self, last: Option<&Self>) -> Vec<&NodeState> {
+        let known: HashMap<&str, (Phase, &str)> = last
+            .into_iter()
+            .flat_map(|last| &last.nodes)
+            .map(|known| (known.name.as_str(), (known.phase, known.reason.as_str())))
+            .collect();
+        let before = |node: &NodeState| {
+            let known = known.get(node.name.as_str());
+            known.copied().unwrap_or((Phase::Unseen, ""))
+        };
+        let is_new = |node: &&NodeState| (node.phase, node.reason.as_str()) != before(node);
+        self.nodes.iter().filter(is_new).collect()
+    }
+
+    /// As events tell it, with when each node was first at work. After the first time, a large pool's nodes are those
+    /// that are new.
+    pub fn told(&self, last: Option<&Self>, begun: &BTreeMap<String, jiff::Timestamp>) -> Value {
+        let partial = last.is_some() && self.nodes.len() > WHOLE;
+        let told: Vec<&NodeState> = if partial {
+            self.news(last)
+        } else {
+            self.nodes.iter().collect()
+        };
+        let nodes: Vec<Value> = told
+            .into_iter()
+            .map(|node| {
+                let mut value = json!(node);
+                value["begun"] = json!(begun.get(&node.name).map(ToString::to_string));
+                value
+            })
+            .collect();
+        let mut counts: BTreeMap<Phase, usize> = BTreeMap::new();
+        for node in &self.nodes {
+            *counts.entry(node.phase).or_default() += 1;
+        }
+        json!({
+            "pool": self.pool, "rendered": self.rendered, "verdict": self.verdict, "noticed": self.noticed,
+            "paused": self.paused, "nodes": nodes, "partial": partial, "total": self.nodes.len(), "counts": counts,
+            "settled": self.settled, "lacks": self.lacks, "text": self.line(last),
+        })
+    }
+
     /// One line: counts, and what changed since the last look.
     pub fn line(&self, last: Option<&Self>) -> String {
         let pool = &self.pool;
@@ -87,22 +137,15 @@ impl Progress {
             self.settled,
             self.nodes.len()
         );
-        let last_seen = last.filter(|last| last.noticed);
-        let known: HashMap<&str, (Phase, &str)> = last_seen
+        let mut changed = self.news(last.filter(|last| last.noticed));
+        // A pause is said once, of the pool.
+        changed.retain(|node| !(self.paused && node.phase == Phase::Blocked));
+        // What needs somebody comes first where not all are named.
+        changed.sort_by_key(|node| node.phase != Phase::Degraded);
+        let more = changed.len().saturating_sub(NAMED);
+        let mut news: Vec<String> = changed
             .into_iter()
-            .flat_map(|last| &last.nodes)
-            .map(|known| (known.name.as_str(), (known.phase, known.reason.as_str())))
-            .collect();
-        let before = |node: &NodeState| {
-            let known = known.get(node.name.as_str());
-            known.copied().unwrap_or((Phase::Unseen, ""))
-        };
-        let news: Vec<String> = self
-            .nodes
-            .iter()
-            // A pause is said once, of the pool.
-            .filter(|node| (node.phase, node.reason.as_str()) != before(node))
-            .filter(|node| !(self.paused && node.phase == Phase::Blocked))
+            .take(NAMED)
             .map(|node| {
                 let why = node.reason.lines().next().unwrap_or_default();
                 match node.phase {
@@ -112,6 +155,9 @@ impl Progress {
                 }
             })
             .collect();
+        if more > 0 {
+            news.push(format!("and {more} more"));
+        }
         if !news.is_empty() {
             return format!("{head}: {}", news.join(", "));
         }

@@ -25,6 +25,10 @@ impl Connect for Nowhere {
         Ok(())
     }
 
+    async fn used(&self) -> crate::event::Used {
+        crate::event::Used::default()
+    }
+
     async fn close(&self) {}
 }
 
