@@ -10,16 +10,22 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use api::{ApiServer, ExecHandler, ExecOutput, ExecRequest, Store};
-use cluster::{Access, Machines, Plan, Pulls, seed, start_controllers, start_nodes};
+use cluster::{
+    Access, Machines, NodeSpec, Pace, Plan, Pulls, scale_up, seed, start_controllers, start_nodes,
+};
 use faults::ApiFaults;
 use registry::release::{Published, ReleaseSpec, publish};
 use scenario::{ClusterSpec, Fault, Scenario};
+
+/// How long the API of a cluster with several control-plane nodes says nothing when one of them goes down.
+const TAKE_OVER: Duration = Duration::from_millis(100);
 
 /// A cluster of the lab.
 pub struct LabCluster {
@@ -34,6 +40,7 @@ pub struct LabCluster {
 pub struct Lab {
     pub registry: Arc<registry::Handle>,
     pub clusters: Vec<LabCluster>,
+    pace: Pace,
     stop: CancellationToken,
 }
 
@@ -46,14 +53,15 @@ impl Drop for Lab {
 /// Nodes of the lab pull from the lab's registry.
 pub struct FromRegistry(pub Arc<registry::Handle>);
 
-impl Pulls for FromRegistry {
-    fn pull(&self, image: &str) -> Result<String, String> {
+impl FromRegistry {
+    /// The repository and digest of an image that is there.
+    fn find<'i>(&self, image: &'i str) -> Result<(&'i str, &'i str), String> {
         let missing = || format!("reading manifest in {image}: manifest unknown");
-        let (repository, digest) = image.split_once('@').ok_or_else(missing)?;
-        let repository = repository
+        let (name, digest) = image.split_once('@').ok_or_else(missing)?;
+        let repository = name
             .strip_prefix(&format!("{}/", self.0.address()))
             .ok_or_else(|| {
-                format!("pinging container registry: dial tcp: lookup {repository}: no such host")
+                format!("pinging container registry: dial tcp: lookup {name}: no such host")
             })?;
         if self.0.is_down() {
             return Err(format!(
@@ -64,11 +72,23 @@ impl Pulls for FromRegistry {
         if !self.0.has_manifest(repository, digest) {
             return Err(missing());
         }
+        Ok((repository, digest))
+    }
+}
+
+impl Pulls for FromRegistry {
+    fn pull(&self, image: &str) -> Result<String, String> {
+        let (repository, digest) = self.find(image)?;
         let label = |name: &str| self.0.label(repository, digest, name);
         if label("ostree.bootable").is_none() && label("containers.bootc").is_none() {
             return Err("Target image does not have ostree.bootable label".to_owned());
         }
         Ok(label("version").unwrap_or_default())
+    }
+
+    fn look(&self, image: &str) -> Result<String, String> {
+        let (repository, digest) = self.find(image)?;
+        Ok(self.0.manifest(repository, digest).unwrap_or_default())
     }
 }
 
@@ -106,6 +126,7 @@ impl Lab {
         let mut lab = Self {
             registry: Arc::new(registry::start(registry::Options::default()).await?),
             clusters: Vec::new(),
+            pace: scenario.pace(),
             stop: CancellationToken::new(),
         };
         for spec in &scenario.clusters {
@@ -160,6 +181,23 @@ impl Lab {
         let api = ApiServer::start(options).await?;
         // Only set here, before anybody can call.
         let _ = pods.store.set(Arc::clone(api.store()));
+        let control_plane: Vec<String> = plan
+            .nodes
+            .iter()
+            .filter(|node| node.pool == "master")
+            .map(|node| node.name.clone())
+            .collect();
+        let power = api.power();
+        machines.tell(move |node, is_up| {
+            let is_of_it = control_plane.iter().any(|name| name == node);
+            match (is_of_it, control_plane.len(), is_up) {
+                (true, 1, false) => power.off(),
+                (true, 1, true) => power.on(),
+                // Another server takes over from the one that reboots.
+                (true, _, false) => power.restart(TAKE_OVER),
+                _ => {}
+            }
+        });
         let access = Access::new(api.client());
         seed(&access, &plan, &machines)
             .await
@@ -167,14 +205,22 @@ impl Lab {
         faults::plant(&access, scenario.faults_of(&plan.name))
             .await
             .map_err(io::Error::other)?;
-        start_controllers(&access, scenario.pace(), &self.stop);
-        start_nodes(&access, &machines, scenario.pace(), &self.stop);
+        start_controllers(&access, self.pace, &self.stop);
+        start_nodes(&access, &machines, self.pace, &self.stop);
         Ok(LabCluster {
             name: plan.name,
             group: spec.group.clone(),
             api,
             machines,
         })
+    }
+
+    /// A node joins a cluster's pool: a machine that was just installed, as when a cluster is scaled up.
+    pub async fn join(&self, cluster: &LabCluster, node: &NodeSpec) -> io::Result<()> {
+        let access = Access::new(cluster.api.client());
+        scale_up(&access, &cluster.machines, node, self.pace, &self.stop)
+            .await
+            .map_err(io::Error::other)
     }
 
     /// Writes a kubeconfig for each cluster and an inventory that names them; the inventory's path.

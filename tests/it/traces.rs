@@ -221,3 +221,31 @@ async fn a_tag_goes_as_by_the_real_controllers() {
         &stage.story(),
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kernel_that_is_taken_back_at_once_as_by_the_real_controllers() {
+    let stage = Stage::lab(ZONES).await;
+    let before = ["worker", "canary"].map(|pool| stage.target(pool));
+    // In the trace the canary is done and the first worker on its way when the MachineConfig goes.
+    stage.hold("worker-0", true).await;
+    let spec = json!({"kernelType": "realtime", "extensions": ["usbguard"], "osImageURL": LAYER});
+    stage.config("99-ext", "worker", spec).await;
+    stage
+        .until("the canary to be done", |now| {
+            now.target("canary") != before[1] && now.rests_at("canary", LAYER)
+        })
+        .await;
+    stage.remove("99-ext").await;
+    stage
+        .until("the pools to go back", |now| {
+            now.target("worker") == before[0] && now.target("canary") == before[1]
+        })
+        .await;
+    stage.hold("worker-0", false).await;
+    stage.settled(BASE).await;
+    compare(
+        "taken back",
+        &recorded("s11_extensions_conflict", NEVER),
+        &stage.story(),
+    );
+}

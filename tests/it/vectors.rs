@@ -1,7 +1,11 @@
 //! In: situations of a rollout by their numbers (`docs/testing.md` lists them all). Out: what layerplay makes of them, on a
 //! healthy lab. Those where something goes wrong are in `scenarios`, those of the controllers in `controllers`.
 
-use crate::support::played::{Played, Said};
+use std::time::{Duration, Instant};
+
+use layerplay::lab::cluster::NodeSpec;
+
+use crate::support::played::{MCO, Played, Said};
 
 /// Two layers: `built` and `other`.
 const OTHER: &str = "    - layered_image:
@@ -255,6 +259,113 @@ async fn vector_39_the_same_digest_elsewhere_reboots_and_is_said_before() {
         "{}",
         said.text
     );
+}
+
+/// Waits until the cluster is so far.
+async fn until(is: impl Fn() -> bool) {
+    let limit = Instant::now() + Duration::from_mins(1);
+    while !is() {
+        assert!(Instant::now() < limit, "the cluster never got so far");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_54_nodes_that_join_meanwhile_are_waited_for_and_proven() {
+    let played = Played::start("slow").await;
+    let cluster = &played.lab.clusters[0];
+    let new = |name: &str| NodeSpec {
+        name: name.to_owned(),
+        pool: "worker".to_owned(),
+        zone: "zone-z".to_owned(),
+    };
+    let pool = || played.object(MCO, "machineconfigpools", "", "worker");
+    let goes_on =
+        || pool()["spec"]["configuration"]["name"] != pool()["status"]["configuration"]["name"];
+    let updated = || pool()["status"]["updatedMachineCount"].as_u64();
+    until(|| !goes_on() && updated() == Some(3)).await;
+    let run = played.holds("    - apply_layer: {pool: worker, image: \"{{ built.image }}\"}\n");
+    let scale_up = async {
+        // Before a node is done new ones start with what the pool had, and afterwards with what it goes to.
+        until(|| goes_on() && updated() == Some(0)).await;
+        played
+            .lab
+            .join(cluster, &new("worker-early"))
+            .await
+            .unwrap();
+        until(|| updated() > Some(0)).await;
+        assert!(goes_on(), "the rollout ended before the second node joined");
+        played.lab.join(cluster, &new("worker-late")).await.unwrap();
+    };
+    let (said, ()) = tokio::join!(run, scale_up);
+    assert_eq!(cluster.machines.boots("worker-early"), 2);
+    assert_eq!(cluster.machines.boots("worker-late"), 1);
+    let proven = said
+        .text
+        .lines()
+        .find(|line| line.contains("\"event\":\"proven\""));
+    let proven: serde_json::Value = serde_json::from_str(proven.unwrap()).unwrap();
+    let nodes = proven["proof"]["nodes"].as_array().unwrap();
+    for node in [
+        "worker-0",
+        "worker-1",
+        "worker-2",
+        "worker-early",
+        "worker-late",
+    ] {
+        assert!(nodes.iter().any(|proven| proven == node), "{nodes:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_62_control_plane_nodes_reboot_under_the_api() {
+    let played = Played::start("pools").await;
+    let said = played
+        .holds("    - apply_layer: {pool: master, image: \"{{ built.image }}\"}\n    - remove_layer: {pool: master}\n")
+        .await;
+    assert_eq!(count(&said, "\"event\":\"proven\""), 2, "{}", said.text);
+    for node in ["master-0", "master-1", "master-2"] {
+        assert_eq!(played.lab.clusters[0].machines.boots(node), 3, "{node}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vector_64_parts_of_two_releases_are_waited_for_and_named() {
+    let played = Played::start("pools").await;
+    let generated = |version: &str| {
+        format!(
+            "    - k8s:
+        definition:
+          apiVersion: machineconfiguration.openshift.io/v1
+          kind: ControllerConfig
+          metadata:
+            name: machine-config-controller
+            annotations: {{machineconfiguration.openshift.io/generated-by-version: {version}}}
+"
+        )
+    };
+    // A degraded node would end the wait after a second; this goes away by itself and does not.
+    played
+        .holds(&format!(
+            "{}    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\", stall: 1, degraded: 1, timeout: 3}}
+      ignore_errors: true
+      register: tried
+    - assert:
+        that:
+          - tried is failed
+          - tried.diagnosis.failure == 'render_skew'
+          - tried.diagnosis.is_transient
+          - \"'no change for 3 s' in tried.msg\"
+",
+            generated("v0.0.0-next")
+        ))
+        .await;
+    played
+        .holds(&format!(
+            "{}    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\"}}\n",
+            generated("v0.0.0-was-not-built-properly")
+        ))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,7 @@ mod write;
 
 pub use exec::{ExecHandler, ExecOutput, ExecRequest, Stdin};
 pub use faults::{Fault, FaultQueue, Faults, NoFaults};
+pub use power::Power;
 pub use request::RequestInfo;
 pub use resources::Resource;
 pub use status::ApiError;
@@ -102,6 +103,7 @@ pub struct Handle {
     certificate: String,
     store: Arc<Store>,
     router: axum::Router,
+    power: Arc<Power>,
     closing: CancellationToken,
 }
 
@@ -129,7 +131,7 @@ impl ApiServer {
                 .map_err(|error| std::io::Error::other(error.message))?;
         }
         let closing = CancellationToken::new();
-        let power = Arc::new(power::Power::new(closing.clone()));
+        let power = Arc::new(Power::new(closing.clone()));
         let server = Arc::new(Server {
             store: store.clone(),
             exec: options.exec,
@@ -143,7 +145,7 @@ impl ApiServer {
         let listener = tokio::net::TcpListener::bind(options.bind).await?;
         let address = listener.local_addr()?;
         let identity = tls::Identity::new()?;
-        let listener = tls::Listener::new(listener, &identity, power)?;
+        let listener = tls::Listener::new(listener, &identity, Arc::clone(&power))?;
         let expected = format!("Bearer {}", options.token);
         let guarded = router.clone().layer(axum::middleware::from_fn(
             move |mut request: Request<Body>, next: axum::middleware::Next| {
@@ -174,6 +176,7 @@ impl ApiServer {
             certificate: identity.certificate,
             store,
             router,
+            power,
             closing,
         })
     }
@@ -224,6 +227,11 @@ impl Handle {
         });
         // JSON is YAML, and every reader of kubeconfigs takes it.
         format!("{config:#}\n")
+    }
+
+    /// The switch of the machine that it runs on. Calls in process are always answered.
+    pub fn power(&self) -> Arc<Power> {
+        Arc::clone(&self.power)
     }
 
     /// Stops accepting, ends every watch. Objects stay readable through the store.

@@ -1,4 +1,4 @@
-//! In: restarts. Out: whether the server answers now, and a token for what ends with each restart.
+//! In: restarts, and machines that go away. Out: whether the server answers now, and a token for what ends with each restart.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,10 +9,12 @@ struct State {
     /// Ends watches and requests that hang.
     era: CancellationToken,
     back_at: Option<Instant>,
+    /// Its machine is away.
+    is_off: bool,
 }
 
 /// Whether the server runs.
-pub(super) struct Power {
+pub struct Power {
     closing: CancellationToken,
     state: Mutex<State>,
 }
@@ -22,7 +24,11 @@ impl Power {
         let era = closing.child_token();
         Self {
             closing,
-            state: Mutex::new(State { era, back_at: None }),
+            state: Mutex::new(State {
+                era,
+                back_at: None,
+                is_off: false,
+            }),
         }
     }
 
@@ -35,7 +41,8 @@ impl Power {
         self.with(|state| state.era.clone())
     }
 
-    pub(super) fn restart(&self, lasts: Duration) {
+    /// Watches end, and for a while nothing is answered.
+    pub fn restart(&self, lasts: Duration) {
         self.with(|state| {
             state.era.cancel();
             state.era = self.closing.child_token();
@@ -43,7 +50,20 @@ impl Power {
         });
     }
 
+    /// The same until it is switched on.
+    pub fn off(&self) {
+        self.with(|state| {
+            state.era.cancel();
+            state.era = self.closing.child_token();
+            state.is_off = true;
+        });
+    }
+
+    pub fn on(&self) {
+        self.with(|state| state.is_off = false);
+    }
+
     pub(super) fn is_down(&self) -> bool {
-        self.with(|state| state.back_at.is_some_and(|back| Instant::now() < back))
+        self.with(|state| state.is_off || state.back_at.is_some_and(|back| Instant::now() < back))
     }
 }

@@ -439,6 +439,15 @@ pub static RESOURCES: &[Resource] = &[
     ),
     custom(
         CONFIG,
+        "imagedigestmirrorsets",
+        "imagedigestmirrorset",
+        "ImageDigestMirrorSet",
+        &["idms"],
+        true,
+        ONLY_AGE,
+    ),
+    custom(
+        CONFIG,
         "infrastructures",
         "infrastructure",
         "Infrastructure",

@@ -24,16 +24,17 @@ struct Daemon {
     pace: Pace,
 }
 
-/// Starts the daemons of all machines. One watch serves them: thousands of watches of one object each would all be woken
+/// Starts the daemons of machines. One watch serves them: thousands of watches of one object each would all be woken
 /// by every change.
 pub(super) fn start(
     access: &Access,
     machines: &Arc<Machines>,
+    names: Vec<String>,
     pace: Pace,
     stop: &CancellationToken,
 ) {
     let mut daemons: HashMap<String, Arc<Notify>> = HashMap::new();
-    for node in machines.names() {
+    for node in names {
         let changed = Arc::new(Notify::new());
         daemons.insert(node.clone(), Arc::clone(&changed));
         let daemon = Daemon {

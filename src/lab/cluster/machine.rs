@@ -2,7 +2,7 @@
 //! reboot them) and pods (which look at them).
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -11,6 +11,8 @@ use sha2::{Digest, Sha256};
 pub trait Pulls: Send + Sync {
     /// Its version label, or the error of the container library.
     fn pull(&self, image: &str) -> Result<String, String>;
+    /// Its manifest, or the error of the container library.
+    fn look(&self, image: &str) -> Result<String, String>;
 }
 
 #[derive(Debug, Clone, Default)]
@@ -27,6 +29,19 @@ struct Machine {
     is_lost: bool,
     /// Its daemon looks at nothing that it boots.
     is_blind: bool,
+}
+
+impl Machine {
+    fn installed(image: &str, config: &str, pulls: &dyn Pulls) -> Self {
+        Self {
+            image: image.to_owned(),
+            version: pulls.pull(image).unwrap_or_default(),
+            config: config.to_owned(),
+            boots: 1,
+            is_up: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// What goes wrong with a machine.
@@ -48,6 +63,14 @@ pub enum Trouble {
 impl Trouble {
     fn is_of_pull(self) -> bool {
         !self.is_of_boot()
+    }
+
+    /// Shows to who looks for the image without pulling it.
+    fn is_of_look(self) -> bool {
+        matches!(
+            self,
+            Self::ImageMissing | Self::PullDenied | Self::RegistryUnreachable
+        )
     }
 
     fn is_of_boot(self) -> bool {
@@ -89,11 +112,15 @@ pub struct Planned {
     pub times: Option<u64>,
 }
 
+/// Is told of each machine that goes down for a reboot (`false`) or comes back.
+type Watcher = Box<dyn Fn(&str, bool) + Send + Sync>;
+
 /// The machines of a cluster.
 pub struct Machines {
     all: Mutex<BTreeMap<String, Machine>>,
     troubles: Mutex<Vec<Planned>>,
     pulls: Box<dyn Pulls>,
+    watcher: OnceLock<Watcher>,
     cluster: String,
     /// What they booted first: every machine has it on its disk.
     base: String,
@@ -102,15 +129,7 @@ pub struct Machines {
 impl Machines {
     /// Machines that have booted this image.
     pub fn new(cluster: &str, names: &[String], image: &str, pulls: Box<dyn Pulls>) -> Self {
-        let version = pulls.pull(image).unwrap_or_default();
-        let machine = Machine {
-            image: image.to_owned(),
-            version,
-            config: String::new(),
-            boots: 1,
-            is_up: true,
-            ..Machine::default()
-        };
+        let machine = Machine::installed(image, "", pulls.as_ref());
         let all = names
             .iter()
             .map(|name| (name.clone(), machine.clone()))
@@ -119,8 +138,26 @@ impl Machines {
             all: Mutex::new(all),
             troubles: Mutex::default(),
             pulls,
+            watcher: OnceLock::new(),
             cluster: cluster.to_owned(),
             base: image.to_owned(),
+        }
+    }
+
+    /// Installs a machine that boots an image: one that joins later.
+    pub(super) fn add(&self, name: &str, image: &str, config: &str) {
+        let machine = Machine::installed(image, config, self.pulls.as_ref());
+        self.with(|all| all.insert(name.to_owned(), machine));
+    }
+
+    /// Has machines that go down and come back told, to one who asks for it; a second one is not told.
+    pub fn tell(&self, watcher: impl Fn(&str, bool) + Send + Sync + 'static) {
+        let _ = self.watcher.set(Box::new(watcher));
+    }
+
+    fn told(&self, node: &str, is_up: bool) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher(node, is_up);
         }
     }
 
@@ -130,16 +167,26 @@ impl Machines {
         planned.extend(troubles);
     }
 
-    /// The first planned trouble of this kind, once less to come.
-    fn trouble(&self, node: &str, is_kind: fn(Trouble) -> bool) -> Option<Trouble> {
+    /// The first planned trouble of this kind.
+    fn trouble<T>(
+        &self,
+        node: &str,
+        is_kind: fn(Trouble) -> bool,
+        meets: impl FnOnce(&mut Planned) -> T,
+    ) -> Option<T> {
         let mut planned = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let next = planned.iter_mut().find(|planned| {
             is_kind(planned.trouble)
                 && planned.times != Some(0)
                 && planned.node.as_ref().is_none_or(|name| name == node)
         })?;
-        next.times = next.times.map(|times| times - 1);
-        Some(next.trouble)
+        Some(meets(next))
+    }
+
+    /// It happens: once less to come.
+    fn happens(planned: &mut Planned) -> Trouble {
+        planned.times = planned.times.map(|times| times - 1);
+        planned.trouble
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Machine>) -> T) -> T {
@@ -152,10 +199,32 @@ impl Machines {
 
     pub(super) fn pull(&self, node: &str, image: &str) -> Result<String, String> {
         let is_known = image == self.base;
-        let trouble = (!is_known).then(|| self.trouble(node, Trouble::is_of_pull));
+        let trouble = (!is_known).then(|| self.trouble(node, Trouble::is_of_pull, Self::happens));
         match trouble.flatten() {
             Some(trouble) => Err(trouble.says(image)),
             None => self.pulls.pull(image),
+        }
+    }
+
+    /// What `skopeo inspect --raw` on a machine prints: nothing is pulled, and no trouble is less to come.
+    fn skopeo(&self, node: &str, words: &[&str]) -> (String, String, i32) {
+        let image = words.iter().find_map(|word| word.strip_prefix("docker://"));
+        let image = image.unwrap_or_default();
+        let trouble = self.trouble(node, Trouble::is_of_look, |planned| planned.trouble);
+        let found = match trouble {
+            Some(trouble) => Err(trouble.says(image)),
+            None => self.pulls.look(image),
+        };
+        match found {
+            Ok(manifest) => (manifest, String::new(), 0),
+            Err(problem) => {
+                let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+                (
+                    String::new(),
+                    format!("time=\"{time}\" level=fatal msg={}\n", json!(problem)),
+                    1,
+                )
+            }
         }
     }
 
@@ -165,11 +234,12 @@ impl Machines {
                 machine.is_up = false;
             }
         });
+        self.told(node, false);
     }
 
     /// Boots an image; the new boot id, `None` when the machine does not come back.
     pub(super) fn boot(&self, node: &str, image: &str, version: &str) -> Option<String> {
-        let trouble = self.trouble(node, Trouble::is_of_boot);
+        let trouble = self.trouble(node, Trouble::is_of_boot, Self::happens);
         let is_lost = trouble == Some(Trouble::NeverReturns);
         self.with(|all| {
             let Some(machine) = all.get_mut(node) else {
@@ -187,7 +257,11 @@ impl Machines {
             machine.boots += 1;
             machine.is_up = true;
         });
-        (!is_lost).then(|| self.boot_id(node))
+        if is_lost {
+            return None;
+        }
+        self.told(node, true);
+        Some(self.boot_id(node))
     }
 
     /// Whether a machine went down for good.
@@ -261,6 +335,9 @@ impl Machines {
                     .collect(),
                 _ => break,
             };
+        }
+        if let ["skopeo", "inspect", arguments @ ..] = words.as_slice() {
+            return Ok(self.skopeo(node, arguments));
         }
         let line = match words.as_slice() {
             ["sh" | "/bin/sh" | "bash" | "/bin/bash", "-c", line, ..] => (*line).to_owned(),

@@ -53,6 +53,12 @@ pub(super) fn render(
         if let Some(url) = own["osImageURL"].as_str().filter(|url| !url.is_empty()) {
             spec["osImageURL"] = json!(url);
         }
+        if let Some(url) = own["baseOSExtensionsContainerImage"]
+            .as_str()
+            .filter(|url| !url.is_empty())
+        {
+            spec["baseOSExtensionsContainerImage"] = json!(url);
+        }
         if let Some(kernel) = own["kernelType"]
             .as_str()
             .filter(|kernel| !kernel.is_empty())

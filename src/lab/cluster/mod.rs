@@ -68,6 +68,19 @@ pub fn start_nodes(
     pace: Pace,
     stop: &CancellationToken,
 ) {
-    daemon::start(access, machines, pace, stop);
+    daemon::start(access, machines, machines.names(), pace, stop);
     daemon::start_kubelet(access.clone(), stop.clone());
+}
+
+/// A node joins a cluster that runs: its machine is installed, and its daemon started.
+pub async fn scale_up(
+    access: &Access,
+    machines: &Arc<Machines>,
+    spec: &NodeSpec,
+    pace: Pace,
+    stop: &CancellationToken,
+) -> Result<(), kube::Error> {
+    seed::join_later(access, spec, machines).await?;
+    daemon::start(access, machines, vec![spec.name.clone()], pace, stop);
+    Ok(())
 }

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::Pace;
-use super::access::{Access, CONFIGS, CONTROLLER, POOLS, name};
+use super::access::{Access, CONFIGS, CONTROLLER, P, POOLS, name};
 use super::merge::render;
+use super::seed::VERSION;
 use super::seen::{Seen, on_change};
 use super::update::{conditions, flag};
 
@@ -40,8 +41,18 @@ pub(super) async fn sync(access: &Access) -> Result<(), Error> {
         .as_str()
         .unwrap_or_default();
     let version = controller["metadata"]["annotations"]["machineconfiguration.openshift.io/release-image-version"].as_str().unwrap_or_default();
+    // In an upgrade the next operator's templates are there before its render controller is.
+    let generated = &controller["metadata"]["annotations"][format!("{P}generated-by-version")];
+    let generated = generated.as_str().unwrap_or(VERSION);
     let configs = access.list(CONFIGS, None).await?;
     for pool in access.list(POOLS, None).await? {
+        if generated != VERSION {
+            let problem = format!(
+                "could not generate rendered MachineConfig: Ignoring controller config generated from {generated} (my version: {VERSION})"
+            );
+            failing(access, &pool, Some(&problem)).await?;
+            continue;
+        }
         let (rendered, sources) = match render(&pool, &configs, base, version) {
             Ok(made) if made.1.is_empty() => {
                 let selector = words(&pool["spec"]["machineConfigSelector"]);

@@ -35,7 +35,7 @@ pub struct Plan {
 
 /// What the operator calls its own version: the word of one that was built without a release's stamp. It reads only what
 /// it wrote itself (MCO: pkg/version, `render_controller.go` `generateRenderedMachineConfig`).
-const VERSION: &str = "v0.0.0-was-not-built-properly";
+pub(super) const VERSION: &str = "v0.0.0-was-not-built-properly";
 
 /// The same of its commit, which it leaves on the MachineConfigs that it makes.
 pub(super) const COMMIT: &str = "was-not-built-properly";
@@ -94,13 +94,42 @@ pub async fn join(access: &Access, plan: &Plan, machines: &Machines) -> Result<(
         let target = pool["spec"]["configuration"]["name"]
             .as_str()
             .unwrap_or_default();
-        access.create(NODES, &node(spec, target, machines)).await?;
-        access.create(PODS, &daemon_pod(spec)).await?;
-        if spec.pool != "master" {
-            access.create(PODS, &workload(spec)).await?;
-        }
+        register(access, spec, target, machines).await?;
     }
     Ok(())
+}
+
+async fn register(
+    access: &Access,
+    spec: &NodeSpec,
+    target: &str,
+    machines: &Machines,
+) -> Result<(), Error> {
+    access.create(NODES, &node(spec, target, machines)).await?;
+    access.create(PODS, &daemon_pod(spec)).await?;
+    if spec.pool != "master" {
+        access.create(PODS, &workload(spec)).await?;
+    }
+    Ok(())
+}
+
+/// Lets a node join later. It starts with what its pool goes to once a node of it is there, and before that with what the
+/// pool had (MCO: `pkg/server/cluster_server.go`).
+pub(super) async fn join_later(
+    access: &Access,
+    spec: &NodeSpec,
+    machines: &Machines,
+) -> Result<(), Error> {
+    let pool = access.get(POOLS, &spec.pool).await?.unwrap_or_default();
+    let is_begun = pool["status"]["updatedMachineCount"].as_u64() > Some(0);
+    let part = if is_begun { "spec" } else { "status" };
+    let target = pool[part]["configuration"]["name"]
+        .as_str()
+        .unwrap_or_default();
+    let config = access.get(CONFIGS, target).await?.unwrap_or_default();
+    let image = config["spec"]["osImageURL"].as_str().unwrap_or_default();
+    machines.add(&spec.name, image, target);
+    register(access, spec, target, machines).await
 }
 
 /// Whether every pool has a rendered configuration, so that nodes can join.

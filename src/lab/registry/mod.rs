@@ -123,6 +123,18 @@ impl Handle {
         })
     }
 
+    /// A manifest as it was pushed.
+    pub fn manifest(&self, repository: &str, digest: &str) -> Option<String> {
+        self.shared.with(|content| {
+            let (_, bytes) = content
+                .repositories
+                .get(repository)?
+                .manifests
+                .get(digest)?;
+            String::from_utf8(bytes.to_vec()).ok()
+        })
+    }
+
     /// A label of an image.
     pub fn label(&self, repository: &str, digest: &str, label: &str) -> Option<String> {
         self.shared.with(|content| {

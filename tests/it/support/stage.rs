@@ -35,6 +35,10 @@ impl Pulls for Registry {
             Ok("418.94".to_owned())
         }
     }
+
+    fn look(&self, image: &str) -> Result<String, String> {
+        self.pull(image).map(|_| "{}".to_owned())
+    }
 }
 
 /// What plays the control plane; it ends with the stage.
@@ -334,6 +338,43 @@ impl Stage {
         let patch = json!({"spec": {"unschedulable": cordoned}});
         self.patch(&resource("", "Node", "nodes"), node, patch)
             .await;
+    }
+
+    /// Keeps a node from being emptied, by a pod that a budget does not let go; without `held` lets it go.
+    pub(crate) async fn hold(&self, node: &str, held: bool) {
+        let name = format!("held-{node}");
+        let labels = json!({"app": name});
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", "labels": labels},
+            "spec": {"nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [{"name": "held", "image": "held"}]},
+        });
+        let budget = json!({
+            "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"maxUnavailable": 0, "selector": {"matchLabels": labels}},
+        });
+        let pods = resource("", "Pod", "pods");
+        let budgets = resource("policy", "PodDisruptionBudget", "poddisruptionbudgets");
+        for (kind, object) in [(budgets, budget), (pods, pod)] {
+            let objects: Api<DynamicObject> =
+                Api::namespaced_with(self.client.clone(), "default", &kind);
+            if held {
+                let object = serde_json::from_value(object).unwrap();
+                objects
+                    .create(&PostParams::default(), &object)
+                    .await
+                    .unwrap();
+            } else {
+                objects
+                    .delete(&name, &DeleteParams::default())
+                    .await
+                    .unwrap();
+            }
+        }
+    }
+
+    /// What a pool goes to.
+    pub(crate) fn target(&self, pool: &str) -> String {
+        Now(&self.seen.lock().unwrap()).target(pool)
     }
 
     /// Points a node that is stuck back at what its pool wants now, which is what it runs.
