@@ -28,8 +28,9 @@ unit: ## unit and integration tests
 doc: ## tests in documentation
 	$(CARGO) test --workspace --locked --doc
 
-bench: ## times of whole commands, and beside ansible-core 2.19 (installed into target/), release build
+bench: ## times of whole commands, of large rollouts, and beside ansible-core 2.19 (installed into target/), release build
 	$(CARGO) bench --locked --bench whole
+	$(CARGO) bench --locked --bench rollouts
 	ANSIBLE_PLAYBOOK="$$(.ci/install-ansible)" $(CARGO) bench --locked --bench beside
 
 main-job: ## the main job on the embedded lab, release build

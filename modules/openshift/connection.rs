@@ -223,22 +223,27 @@ impl Cluster {
             }
             other => {
                 // The innermost cause says it best: `Connection refused`.
-                let mut said = other.to_string();
-                let mut source = std::error::Error::source(other);
-                while let Some(cause) = source {
-                    said = if cause.is::<Elapsed>() {
-                        format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())
-                    } else {
-                        cause.to_string()
-                    };
-                    source = cause.source();
+                let mut cause: &dyn std::error::Error = other;
+                while let Some(source) = cause.source() {
+                    cause = source;
                 }
-                ModuleError::new(
+                let hangs = cause.is::<Elapsed>();
+                let said = if hangs {
+                    format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())
+                } else {
+                    cause.to_string()
+                };
+                let problem = ModuleError::new(
                     ErrorKind::Unreachable,
                     format!("cannot {what}: `{}` cannot be reached: {said}", self.server),
                 )
-                .hint("check the address in the kubeconfig and the way to it")
-                .retry_after(Duration::from_secs(2))
+                .hint("check the address in the kubeconfig and the way to it");
+                // Who said nothing for so long is not asked again at once.
+                if hangs {
+                    problem
+                } else {
+                    problem.retry_after(Duration::from_secs(2))
+                }
             }
         }
     }

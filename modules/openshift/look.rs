@@ -1,5 +1,7 @@
 //! In: a cluster and a pool's name. Out: everything about the pool at one moment, and what its nodes booted.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -11,7 +13,7 @@ use crate::error::{ErrorKind, ModuleError};
 use crate::platform::Platform;
 
 /// Nodes that are asked at the same time.
-pub(super) const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 32;
 
 /// A pool with what belongs to it.
 #[derive(Debug, Clone)]
@@ -112,4 +114,14 @@ pub fn entry(node: &Value, booted: &Booted, before: &str, seconds: Option<f64>) 
         "boot_id_before": before, "boot_id": booted.boot_id, "proof": booted.proof,
         "config": annotation(node, "currentConfig"), "seconds": seconds,
     })
+}
+
+/// The cluster's global pull secret, when it may be read: the logins of its nodes, and of its release's registry.
+pub async fn pull_secret(cluster: &Cluster) -> Option<String> {
+    let secrets = objects::api_in(cluster, &objects::secret(), "openshift-config");
+    let secret = secrets.get("pull-secret").await.ok()?;
+    let data = secret.data["data"][".dockerconfigjson"].as_str()?;
+    let bytes = STANDARD.decode(data).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    serde_json::from_str::<Value>(&text).ok().map(|_| text)
 }

@@ -33,6 +33,9 @@ pub struct Args {
     pool: Option<String>,
     /// The OS image, by digest; a tag is an error, since nodes would boot whatever it means at that moment.
     os_image: Option<String>,
+    /// The image that extensions and kernels come from, by digest. Without it they come from the release that the cluster has
+    /// at the time, also when the OS image is of an earlier one; `release_info: {component: rhel-coreos-extensions}` finds it.
+    extensions_image: Option<String>,
     /// Ignition configuration.
     config: Option<Value>,
     /// Arguments for the kernel.
@@ -126,6 +129,10 @@ impl Args {
         if let Some(image) = &self.os_image {
             ImageRef::pinned("os_image", image)?;
             spec.insert("osImageURL".to_owned(), json!(image));
+        }
+        if let Some(image) = &self.extensions_image {
+            ImageRef::pinned("extensions_image", image)?;
+            spec.insert("baseOSExtensionsContainerImage".to_owned(), json!(image));
         }
         for (field, value) in [
             ("config", self.config.clone()),

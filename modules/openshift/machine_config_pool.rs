@@ -18,7 +18,7 @@ use super::machine_config::FIELD_MANAGER;
 use super::machine_config_pool_info::os_image;
 use super::objects::{self, name};
 use super::pool_plan::{self, BUILT_IN, PoolWrite, Wanted, role_key};
-use super::{compare, pool_share, pool_state, pools};
+use super::{compare, pool_pause, pool_share, pool_state, pools};
 use crate::contract::{Change, FieldChange, Module, Outcome, Supports, TextDiff, Touches};
 use crate::error::{ErrorKind, ModuleError, Retry};
 use crate::platform::Platform;
@@ -35,8 +35,14 @@ pub struct Args {
     state: State,
     /// Whether nodes that are not targeted yet stay as they are. Left as it is without this argument.
     paused: Option<bool>,
+    /// With `paused: true`: how long, in seconds or as `45m`, `4h`. The end is written on the pool; after it the next task
+    /// about the pool that does not say `paused` unpauses it. Running the task again makes no pause longer.
+    pause_for: Option<Value>,
     /// How many nodes may be away at once: `2` or `"25%"`. Left as it is without this argument.
     max_unavailable: Option<Value>,
+    /// Whether `max_unavailable` may be more than it is now; a lower limit is always taken.
+    #[serde(default)]
+    allow_raise: bool,
     /// Nodes that get the pool's role label `node-role.kubernetes.io/<pool>`, and give it back when the pool goes. Nodes
     /// that have it already and are not named stay in the pool.
     nodes: Option<Vec<String>>,
@@ -72,6 +78,8 @@ enum State {
 
 /// All pools and nodes at one moment, and what is to be done.
 pub struct Plan {
+    /// When it was made: a pause begins then.
+    now: jiff::Timestamp,
     pools: Vec<Value>,
     nodes: Vec<Value>,
     before: Option<Value>,
@@ -153,6 +161,7 @@ impl Args {
             }
             let given = [
                 ("paused", self.paused.is_some()),
+                ("pause_for", self.pause_for.is_some()),
                 ("max_unavailable", self.max_unavailable.is_some()),
                 ("percentage", self.percentage.is_some()),
                 ("node_selector", self.node_selector.is_some()),
@@ -181,6 +190,12 @@ impl Args {
                 .hint("make a custom pool for them"));
             }
         }
+        if self.pause_for.is_some() && self.paused != Some(true) {
+            return Err(ModuleError::argument(
+                "pause_for",
+                "`pause_for` is the length of a pause, and needs `paused: true`",
+            ));
+        }
         let wrong = |message: &str| Err(ModuleError::argument("percentage", message));
         match self.percentage {
             Some(_) if self.nodes.is_some() => wrong("give `nodes` or `percentage`, not both"),
@@ -189,7 +204,7 @@ impl Args {
         }
     }
 
-    async fn plan(&self, cluster: &Cluster) -> Result<Plan, ModuleError> {
+    async fn plan(&self, cluster: &Cluster, now: jiff::Timestamp) -> Result<Plan, ModuleError> {
         let pools = objects::list(cluster, &objects::machine_config_pool()).await?;
         let nodes = objects::list(cluster, &objects::node()).await?;
         let before = pools.iter().find(|pool| name(pool) == self.name).cloned();
@@ -200,6 +215,7 @@ impl Args {
                 self.check_builds(cluster).await?;
             }
             return Ok(Plan {
+                now,
                 delete: before.is_some(),
                 pools,
                 nodes,
@@ -222,21 +238,27 @@ impl Args {
             Some(percentage) => pool_share::share(&self.name, percentage, &pools, &nodes)?,
             None => named,
         };
+        let length = self.pause_for.as_ref().map(pool_pause::length);
+        let limit = self
+            .max_unavailable
+            .as_ref()
+            .filter(|value| !value.is_null());
+        let limit = limit.map(pool_plan::max_unavailable).transpose()?;
+        if let (Some(before), Some(limit)) = (&before, &limit) {
+            let members = pools::members(&self.name, &pools, &nodes).len();
+            pool_plan::check_raise(before, limit, members, self.allow_raise)?;
+        }
         let wanted = Wanted {
             name: &self.name,
-            paused: self.paused,
-            max_unavailable: self
-                .max_unavailable
-                .as_ref()
-                .filter(|value| !value.is_null())
-                .map(pool_plan::max_unavailable)
-                .transpose()?,
+            pause: pool_pause::decide(before.as_ref(), self.paused, length.transpose()?, now),
+            max_unavailable: limit,
             node_selector: self.node_selector.as_ref().map(pool_plan::selector),
             nodes: &named,
         };
         let write = pool_plan::write(before.as_ref(), &wanted);
         let label = pool_plan::to_label(&wanted, &self.after(&pools, write.as_ref()), &nodes)?;
         Ok(Plan {
+            now,
             pools,
             nodes,
             before,
@@ -364,7 +386,7 @@ impl Module for MachineConfigPool {
     const NAME: &'static str = "machine_config_pool";
     const SUMMARY: &'static str =
         "Pauses and limits pools, and makes or deletes custom pools with their nodes";
-    const EXAMPLES: &'static str = "- machine_config_pool: {name: canary, nodes: [worker-0], max_unavailable: 1}\n- machine_config_pool: {name: canary, percentage: 10}\n- machine_config_pool: {name: worker, paused: true}\n- machine_config_pool: {name: worker, paused: false, max_unavailable: \"25%\"}\n- machine_config_pool: {name: canary, state: absent}\n";
+    const EXAMPLES: &'static str = "- machine_config_pool: {name: canary, nodes: [worker-0], max_unavailable: 1}\n- machine_config_pool: {name: canary, percentage: 10}\n- machine_config_pool: {name: worker, paused: true, pause_for: 4h}\n- machine_config_pool: {name: worker, paused: false, max_unavailable: \"25%\", allow_raise: true}\n- machine_config_pool: {name: canary, state: absent}\n";
     const SUPPORTS: Supports = Supports {
         check: true,
         diff: true,
@@ -374,7 +396,7 @@ impl Module for MachineConfigPool {
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<Plan>, ModuleError> {
         args.check()?;
         let cluster = args.cluster(platform).await?;
-        let plan = args.plan(&cluster).await?;
+        let plan = args.plan(&cluster, platform.clock.now()).await?;
         if plan.is_done() {
             let result = args
                 .result(&cluster, &plan.pools, &plan.nodes, &plan)
@@ -422,7 +444,7 @@ impl Module for MachineConfigPool {
         platform: &Platform,
     ) -> Result<Outcome, ModuleError> {
         let cluster = args.cluster(platform).await?;
-        let plan = args.plan(&cluster).await?;
+        let plan = args.plan(&cluster, work.now).await?;
         if !plan.is_like(&work) {
             return Err(ModuleError::new(
                 ErrorKind::Conflict,

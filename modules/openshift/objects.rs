@@ -98,6 +98,25 @@ pub fn image_stream_tag() -> ApiResource {
     )
 }
 
+pub fn image_digest_mirror_set() -> ApiResource {
+    resource(
+        "config.openshift.io",
+        "v1",
+        "ImageDigestMirrorSet",
+        "imagedigestmirrorsets",
+    )
+}
+
+/// What came before it.
+pub fn image_content_source_policy() -> ApiResource {
+    resource(
+        "operator.openshift.io",
+        "v1alpha1",
+        "ImageContentSourcePolicy",
+        "imagecontentsourcepolicies",
+    )
+}
+
 pub fn node() -> ApiResource {
     resource("", "v1", "Node", "nodes")
 }

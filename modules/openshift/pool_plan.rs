@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::compare::applied_by;
 use super::machine_config::FIELD_MANAGER;
 use super::objects::{PREFIX, annotation, name};
+use super::pool_pause::{PAUSED_UNTIL, Pause};
 use super::pools;
 use crate::error::{ErrorKind, ModuleError};
 
@@ -30,7 +31,7 @@ pub fn role_key(pool: &str) -> String {
 #[derive(Debug, Clone, Default)]
 pub struct Wanted<'w> {
     pub name: &'w str,
-    pub paused: Option<bool>,
+    pub pause: Pause,
     pub max_unavailable: Option<Value>,
     pub node_selector: Option<Value>,
     pub nodes: &'w [String],
@@ -60,6 +61,32 @@ pub fn max_unavailable(given: &Value) -> Result<Value, ModuleError> {
         Ok(count) if count > 0 => Ok(json!(count)),
         _ => Err(wrong()),
     }
+}
+
+/// More nodes away at once than now is what people are afraid of: it is refused unless it is meant.
+pub fn check_raise(
+    before: &Value,
+    limit: &Value,
+    members: usize,
+    is_meant: bool,
+) -> Result<(), ModuleError> {
+    let with = |limit: &Value| {
+        let mut pool = before.clone();
+        pool["spec"]["maxUnavailable"] = limit.clone();
+        pools::max_unavailable(&pool, members)
+    };
+    let (now, then) = (pools::max_unavailable(before, members), with(limit));
+    if then <= now || is_meant {
+        return Ok(());
+    }
+    let pool = name(before);
+    Err(ModuleError::argument(
+        "max_unavailable",
+        format!(
+            "{then} of {members} nodes of pool `{pool}` could be away at once, and now it is {now}"
+        ),
+    )
+    .hint("`allow_raise: true` says that this is meant; a lower limit needs no such word"))
 }
 
 /// A selector: as it is when it is one, else a mapping of labels.
@@ -94,12 +121,15 @@ pub fn write(before: Option<&Value>, wanted: &Wanted<'_>) -> Option<PoolWrite> {
             json!({"matchExpressions": [{"key": format!("{PREFIX}role"), "operator": "In", "values": ["worker", pool]}]}),
         );
         spec.insert("nodeSelector".to_owned(), selector);
-        spec.insert("paused".to_owned(), json!(wanted.paused.unwrap_or(false)));
+        spec.insert(
+            "paused".to_owned(),
+            json!(wanted.pause.paused.unwrap_or(false)),
+        );
         if let Some(limit) = &wanted.max_unavailable {
             spec.insert("maxUnavailable".to_owned(), limit.clone());
         }
         return Some(PoolWrite {
-            object: whole(pool, &spec),
+            object: whole(wanted, &spec),
             take_over: false,
         });
     };
@@ -118,7 +148,7 @@ pub fn write(before: Option<&Value>, wanted: &Wanted<'_>) -> Option<PoolWrite> {
     }
     let mut changed = Vec::new();
     for (field, value) in [
-        ("paused", wanted.paused.map(|flag| json!(flag))),
+        ("paused", wanted.pause.paused.map(|flag| json!(flag))),
         ("maxUnavailable", wanted.max_unavailable.clone()),
         ("nodeSelector", wanted.node_selector.clone()),
     ] {
@@ -130,7 +160,11 @@ pub fn write(before: Option<&Value>, wanted: &Wanted<'_>) -> Option<PoolWrite> {
             changed.push(field);
         }
     }
-    if changed.is_empty() {
+    let until = wanted.pause.until.map(|until| until.to_string());
+    let has_until = before["metadata"]["annotations"][PAUSED_UNTIL].as_str();
+    // What is left of a pause that somebody else ended is no reason to write.
+    let is_left = until.is_none() && has.get("paused") != Some(&json!(true));
+    if changed.is_empty() && (is_left || has_until == until.as_deref()) {
         return None;
     }
     let owners: Vec<&str> = changed
@@ -138,16 +172,20 @@ pub fn write(before: Option<&Value>, wanted: &Wanted<'_>) -> Option<PoolWrite> {
         .flat_map(|field| owners(before, field))
         .collect();
     Some(PoolWrite {
-        object: whole(pool, &spec),
+        object: whole(wanted, &spec),
         take_over: !owners.is_empty() && owners.iter().all(|owner| OPERATOR.contains(owner)),
     })
 }
 
-fn whole(pool: &str, spec: &Map<String, Value>) -> Value {
-    json!({
+fn whole(wanted: &Wanted<'_>, spec: &Map<String, Value>) -> Value {
+    let mut pool = json!({
         "apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfigPool",
-        "metadata": {"name": pool}, "spec": spec,
-    })
+        "metadata": {"name": wanted.name}, "spec": spec,
+    });
+    if let Some(until) = wanted.pause.until {
+        pool["metadata"]["annotations"] = json!({PAUSED_UNTIL: until.to_string()});
+    }
+    pool
 }
 
 /// Managers other than our own apply that own a field of the specification.
@@ -405,7 +443,10 @@ mod tests {
             {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": {"f:nodeSelector": {}, "f:paused": {}, "f:maxUnavailable": {}}}}]);
         let wanted = Wanted {
             name: "infra",
-            paused: Some(true),
+            pause: Pause {
+                paused: Some(true),
+                until: None,
+            },
             ..Wanted::default()
         };
         let written = write(Some(&live), &wanted).unwrap();
@@ -417,7 +458,10 @@ mod tests {
         assert_eq!(write(Some(&live), &wanted), None);
         let none = Wanted {
             name: "infra",
-            paused: Some(false),
+            pause: Pause {
+                paused: Some(false),
+                until: None,
+            },
             ..Wanted::default()
         };
         assert_eq!(
@@ -434,7 +478,10 @@ mod tests {
             live["metadata"]["managedFields"] = json!([{"manager": manager, "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}}]);
             let wanted = Wanted {
                 name: "worker",
-                paused: Some(true),
+                pause: Pause {
+                    paused: Some(true),
+                    until: None,
+                },
                 ..Wanted::default()
             };
             write(Some(&live), &wanted).unwrap().take_over

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::objects::{annotation, condition, is_true, name};
+use super::pool_pause;
 use super::pools::is_failing;
 
 /// How a pool stands.
@@ -125,6 +126,7 @@ pub fn summary(pool: &Value, members: &[&Value], os_image: Option<&str>) -> Valu
     json!({
         "name": name(pool),
         "paused": pool["spec"]["paused"] == true,
+        "paused_until": pool_pause::end(pool).map(|end| end.to_string()),
         "max_unavailable": pool["spec"]["maxUnavailable"],
         "node_selector": pool["spec"]["nodeSelector"],
         "machine_count": count(pool, "machineCount"),

@@ -31,7 +31,7 @@ pub enum Method {
 }
 
 /// One command on a node must not take longer.
-const LIMIT: Duration = Duration::from_mins(1);
+pub(super) const LIMIT: Duration = Duration::from_mins(1);
 /// A debug pod may have to pull its image.
 const POD_LIMIT: Duration = Duration::from_mins(5);
 /// What `oc debug node` falls back to, too (oc: pkg/cli/debug).
@@ -101,12 +101,15 @@ fn asked(root: &str) -> Vec<String> {
         .to_vec()
 }
 
-async fn by_daemon(cluster: &Cluster, node: &Value) -> Result<Booted, ModuleError> {
-    let node_name = name(node);
+/// The container of the machine-config daemon's pods.
+pub(super) const DAEMON: &str = "machine-config-daemon";
+
+/// The pod of the machine-config daemon on a node.
+pub(super) async fn daemon_pod(cluster: &Cluster, node: &str) -> Result<String, ModuleError> {
     let pods = api_in(cluster, &pod(), MCO_NAMESPACE);
     let wanted = ListParams::default()
         .labels("k8s-app=machine-config-daemon")
-        .fields(&format!("spec.nodeName={node_name}"));
+        .fields(&format!("spec.nodeName={node}"));
     let found = pods
         .list(&wanted)
         .await
@@ -115,21 +118,19 @@ async fn by_daemon(cluster: &Cluster, node: &Value) -> Result<Booted, ModuleErro
         .items
         .into_iter()
         .find(|pod| pod.data["status"]["phase"] == "Running");
-    let Some(pod) = running.and_then(|pod| pod.metadata.name) else {
-        return Err(ModuleError::new(
+    running.and_then(|pod| pod.metadata.name).ok_or_else(|| {
+        ModuleError::new(
             ErrorKind::NotFound,
-            format!("node `{node_name}` has no running machine-config daemon pod"),
+            format!("node `{node}` has no running machine-config daemon pod"),
         )
-        .hint("try `proof: debug` or `proof: ssh`"));
-    };
-    let text = exec(
-        cluster,
-        MCO_NAMESPACE,
-        &pod,
-        "machine-config-daemon",
-        asked("/rootfs"),
-    )
-    .await?;
+        .hint("try `proof: debug` or `proof: ssh`")
+    })
+}
+
+async fn by_daemon(cluster: &Cluster, node: &Value) -> Result<Booted, ModuleError> {
+    let node_name = name(node);
+    let pod = daemon_pod(cluster, node_name).await?;
+    let text = exec(cluster, MCO_NAMESPACE, &pod, DAEMON, asked("/rootfs")).await?;
     parse(&text, node_name, "daemon")
 }
 

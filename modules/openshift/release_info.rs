@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use base64::Engine as _;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::connection::Cluster;
-use super::objects::{self, api_in, cluster_version, node, secret};
+use super::look::pull_secret;
+use super::objects::{self, cluster_version, node};
 use crate::contract::{Change, Module, Outcome, Supports, Touches};
 use crate::error::ModuleError;
 use crate::image::release::resolve;
@@ -132,16 +132,4 @@ async fn architecture(cluster: &Cluster) -> Result<String, ModuleError> {
         )
         .hint("give `architecture:`; each needs a layer of its own")),
     }
-}
-
-/// The cluster's pull secret, when it may be read: the release's registry usually needs it.
-async fn pull_secret(cluster: &Cluster) -> Option<String> {
-    let secrets = api_in(cluster, &secret(), "openshift-config");
-    let secret = secrets.get("pull-secret").await.ok()?;
-    let data = secret.data["data"][".dockerconfigjson"].as_str()?;
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(data)
-        .ok()?;
-    let text = String::from_utf8(bytes).ok()?;
-    serde_json::from_str::<Value>(&text).ok().map(|_| text)
 }

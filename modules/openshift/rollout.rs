@@ -34,14 +34,13 @@ pub struct Args {
     /// How nodes are asked: `auto` (daemon, else debug), `daemon`, `debug`, `ssh`.
     #[serde(default)]
     pub(super) proof: Method,
-    /// Seconds that may pass without any change before it fails.
+    /// Seconds that may pass without any change of the pool, or of a node at work, before it fails.
     #[serde(default = "timeout")]
     pub(super) timeout: u64,
-    /// Seconds without any change after which the reason is told.
+    /// Seconds without any change of the pool, or of a node at work, after which the reason is told.
     #[serde(default = "stall")]
     pub(super) stall: u64,
-    /// Seconds without any change after which it fails because of a degraded node: some mend themselves, such as those
-    /// whose registry was away.
+    /// Seconds after which a degraded node fails it: some mend themselves, such as those whose registry was away.
     #[serde(default = "degraded")]
     pub(super) degraded: u64,
     /// Kubeconfig of the cluster; the host's by default.

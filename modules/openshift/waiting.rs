@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 
 use super::around::around;
 use super::asking::{Answer, Asking};
+use super::clocks::Clocks;
 use super::connection::Cluster;
 use super::diagnose::{Diagnosis, diagnose};
+use super::known::Known;
 use super::look::entry;
 use super::mirror::Mirror;
 use super::objects::{self, annotation, machine_config, machine_config_pool, name, node};
 use super::observe::{self, Phase, Snapshot, Verdict, observe};
-use super::pools::members;
 use super::proof::Booted;
 use super::rollout::{Args, Work, result};
 use crate::error::{ErrorKind, ModuleError};
@@ -29,8 +30,9 @@ const BREATH: Duration = Duration::from_secs(1);
 /// Of a cluster with so many nodes something changes all the time: what changes within a while is looked at once. The
 /// longer a look takes the longer is the while, so that a core is never busy with it.
 const MANY: usize = 100;
-const GATHER: Duration = Duration::from_millis(50);
-const GATHER_AT_MOST: Duration = Duration::from_millis(150);
+const GATHER: Duration = Duration::from_millis(150);
+/// Once all nodes are done, and only have to say what they booted.
+const GATHER_AT_LAST: Duration = Duration::from_millis(30);
 /// How much longer than the look the while is.
 const LOOKS: u32 = 4;
 /// A wait without any change still says so once in this time.
@@ -47,7 +49,9 @@ struct Waiting<'w> {
     said: jiff::Timestamp,
     started: BTreeMap<String, jiff::Timestamp>,
     stalled: bool,
+    clocks: Clocks,
     rendered: Option<Value>,
+    known: Known,
     asking: Asking<'w>,
     /// Settled nodes that gave no usable answer.
     unasked: BTreeMap<String, Unasked>,
@@ -81,7 +85,9 @@ pub(super) async fn wait(
         said: now,
         started: BTreeMap::new(),
         stalled: false,
+        clocks: Clocks::default(),
         rendered: None,
+        known: Known::new(&args.pool),
         unasked: BTreeMap::new(),
     };
     loop {
@@ -101,9 +107,9 @@ pub(super) async fn wait(
                 () = platform.cancel.cancelled() => return Err(interrupted(args)),
             }
             .map(|()| None);
-            if step.is_ok() && nodes.objects().len() >= MANY {
+            if let (true, Some(most)) = (step.is_ok(), waiting.gathers(nodes.objects().len())) {
                 let while_ = Duration::try_from(taken).unwrap_or_default() * LOOKS;
-                let while_ = while_.clamp(GATHER, GATHER_AT_MOST);
+                let while_ = while_.clamp(most / 3, most);
                 platform.clock.sleep(while_).await;
                 step = pools.gather().and_then(|()| nodes.gather()).map(|()| None);
                 while let (true, Some(answer)) = (step.is_ok(), waiting.asking.come()) {
@@ -165,7 +171,7 @@ impl Waiting<'_> {
             )
             .hint("its nodes go back to the worker pool"));
         };
-        let nodes = members(&self.args.pool, &pools, nodes.values());
+        let nodes = self.known.members(&pools, nodes);
         let target = pool["spec"]["configuration"]["name"]
             .as_str()
             .unwrap_or_default();
@@ -177,9 +183,11 @@ impl Waiting<'_> {
             self.rendered = objects::find(&self.cluster, &machine_config(), target).await?;
         }
         let rendered = self.rendered.clone();
-        let mut snapshot = Snapshot::new(pool, rendered.as_ref(), nodes);
+        let mut snapshot = Snapshot::read(pool, rendered.as_ref(), nodes);
         snapshot.proven = self.boots();
         let progress = observe(&snapshot, &self.work.image);
+        let now = self.platform.clock.now();
+        self.clocks.take(&progress.nodes, now);
         self.tell(&progress);
         if progress.noticed {
             self.ask(&snapshot, &progress);
@@ -240,6 +248,17 @@ impl Waiting<'_> {
             value["text"] = json!(format!("{text}, no change for {} min", idle / 60));
         }
         self.platform.progress.send(Progress::Rollout(value));
+    }
+
+    /// How long changes are gathered at most before the next look at a cluster with so many nodes.
+    fn gathers(&self, nodes: usize) -> Option<Duration> {
+        let last = self.last.as_ref().filter(|last| last.noticed);
+        let are_done = last.is_some_and(|last| last.settled == last.nodes.len());
+        match (nodes >= MANY, are_done) {
+            (false, _) => None,
+            (true, false) => Some(GATHER),
+            (true, true) => Some(GATHER_AT_LAST),
+        }
     }
 
     /// How long nothing may change until the next look.
@@ -367,7 +386,8 @@ impl Waiting<'_> {
         Ok(())
     }
 
-    /// Without change: the reason after `stall`, a failure after `timeout`; with a degraded node after `degraded`.
+    /// Without change of the pool, or of a node at work: the reason after `stall`, a failure after `timeout`; with a
+    /// degraded node after `degraded`.
     async fn idle(
         &mut self,
         problem: Option<&ModuleError>,
@@ -376,46 +396,37 @@ impl Waiting<'_> {
         let now = self.platform.clock.now();
         let idle = now.duration_since(self.changed).as_secs();
         let limit = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
-        if idle < limit(self.args.stall) && idle < limit(self.args.timeout) {
-            return Ok(());
-        }
-        let is_degraded = seen.is_some_and(|(_, progress)| {
-            progress
-                .nodes
-                .iter()
-                .any(|node| node.phase == Phase::Degraded)
-        });
-        let is_over =
-            idle >= limit(self.args.timeout) || (is_degraded && idle >= limit(self.args.degraded));
-        if self.stalled && !is_over {
+        let (stall, timeout) = (limit(self.args.stall), limit(self.args.timeout));
+        // What is not seen at the moment is not judged.
+        let over = |(node, stood): (&str, i64), most: i64| {
+            (seen.is_some() && stood >= most).then(|| (node.to_owned(), stood))
+        };
+        let failing = self.clocks.failing(now);
+        let failing = failing.and_then(|node| over(node, limit(self.args.degraded)));
+        let late = self
+            .clocks
+            .longest(now)
+            .and_then(|node| over(node, timeout));
+        let late = failing.or(late);
+        let standing = match seen {
+            Some(_) => self.clocks.news(stall.max(1), now),
+            None => Vec::new(),
+        };
+        let is_over = idle >= timeout || late.is_some();
+        let is_stalled = idle >= stall && !self.stalled;
+        if !is_over && !is_stalled && standing.is_empty() {
             return Ok(());
         }
         let found = self.diagnosed(seen).await;
-        let diagnosis = found.first();
         if is_over {
-            let cause = match (diagnosis, problem) {
-                (Some(diagnosis), _) => diagnosis.cause.clone(),
-                (None, Some(problem)) => problem.message.clone(),
-                (None, None) => "the first lists have not come".to_owned(),
-            };
-            let mut error = ModuleError::new(
-                ErrorKind::Timeout,
-                format!("pool `{}`: no change for {idle} s: {cause}", self.args.pool),
-            );
-            if let Some(diagnosis) = diagnosis {
-                error = error
-                    .hint(format!(
-                        "{}: `{}` (seen in {})",
-                        diagnosis.remedy, diagnosis.command, diagnosis.evidence
-                    ))
-                    .with("diagnosis", json!(diagnosis))
-                    .with("diagnoses", json!(found));
-            }
-            let proven: Vec<&Value> = self.proven.values().collect();
-            return Err(error.with("nodes_proven", json!(proven)));
+            return Err(self.over(idle, late, &found, problem));
         }
-        self.stalled = true;
         for diagnosis in &found {
+            // While others go on, only what is said of those that stand.
+            let is_news = |node: &String| is_stalled || standing.contains(node);
+            if !diagnosis.node.as_ref().map_or(is_stalled, is_news) {
+                continue;
+            }
             let mut value = json!(diagnosis);
             if value["since"].is_null() {
                 value["since"] = json!(self.changed.to_string());
@@ -423,7 +434,47 @@ impl Waiting<'_> {
             value["pool"] = json!(self.args.pool);
             self.platform.progress.send(Progress::Stall(value));
         }
+        self.stalled |= is_stalled;
         Ok(())
+    }
+
+    /// The end of a wait that took too long, because of a node or of the whole pool.
+    fn over(
+        &self,
+        idle: i64,
+        late: Option<(String, i64)>,
+        found: &[Diagnosis],
+        problem: Option<&ModuleError>,
+    ) -> ModuleError {
+        let of_node = late.as_ref().and_then(|(node, _)| {
+            let mut of_it = found.iter();
+            of_it.find(|diagnosis| diagnosis.node.as_ref() == Some(node))
+        });
+        let diagnosis = of_node.or(found.first());
+        let cause = match (diagnosis, problem) {
+            (Some(diagnosis), _) => diagnosis.cause.clone(),
+            (None, Some(problem)) => problem.message.clone(),
+            (None, None) => "the first lists have not come".to_owned(),
+        };
+        let pool = &self.args.pool;
+        let text = match late.filter(|(_, stood)| *stood > idle) {
+            Some((node, stood)) => {
+                format!("pool `{pool}`: node `{node}` has not moved for {stood} s: {cause}")
+            }
+            None => format!("pool `{pool}`: no change for {idle} s: {cause}"),
+        };
+        let mut error = ModuleError::new(ErrorKind::Timeout, text);
+        if let Some(diagnosis) = diagnosis {
+            error = error
+                .hint(format!(
+                    "{}: `{}` (seen in {})",
+                    diagnosis.remedy, diagnosis.command, diagnosis.evidence
+                ))
+                .with("diagnosis", json!(diagnosis))
+                .with("diagnoses", json!(found));
+        }
+        let proven: Vec<&Value> = self.proven.values().collect();
+        error.with("nodes_proven", json!(proven))
     }
 
     /// Why nothing moves: what is around the pool is read for this, and only for this.

@@ -125,6 +125,8 @@ pub struct ImageInfo {
     /// `linux/amd64`, ...
     pub platforms: Vec<String>,
     pub labels: IndexMap<String, String>,
+    /// The steps that it was built by, as far as its builder tells them.
+    pub history: Vec<String>,
     pub layers: Vec<LayerInfo>,
     /// Bytes of all layers, as transferred.
     pub size: u64,
@@ -155,6 +157,26 @@ impl Registries {
             secrets: Arc::clone(&self.secrets),
             clients: Mutex::default(),
         }
+    }
+
+    /// The same access with the logins of a cluster's pull secret and no others: as its nodes have it.
+    #[must_use]
+    pub fn with_pull_secret_alone(&self, dockerconfigjson: &str) -> Self {
+        Self {
+            options: self.options.clone(),
+            credentials: Credentials::pull_secret(dockerconfigjson),
+            secrets: Arc::clone(&self.secrets),
+            clients: Mutex::default(),
+        }
+    }
+
+    /// Whether there is a login for the image's repository.
+    pub async fn has_login(&self, image: &ImageRef) -> bool {
+        let login = self
+            .credentials
+            .login(&image.name(), &self.secrets, &CancellationToken::new())
+            .await;
+        login.is_ok_and(|login| login != Login::Anonymous)
     }
 
     /// True when the registry is spoken to without TLS, for builders that must be told.
@@ -374,6 +396,8 @@ impl Registries {
             platforms.push(format!("{}/{}", part("os"), part("architecture")));
         }
         let labels = config["config"]["Labels"].as_object();
+        let history = config["history"].as_array().into_iter().flatten();
+        let history = history.filter_map(|step| step["created_by"].as_str());
         let layers = manifest.layers();
         Ok(ImageInfo {
             image: image.at(top.digest.clone()),
@@ -384,6 +408,7 @@ impl Registries {
                 .flatten()
                 .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
                 .collect(),
+            history: history.map(ToOwned::to_owned).collect(),
             size: layers.iter().map(|layer| layer.size).sum(),
             layers,
             created: config["created"].as_str().map(ToOwned::to_owned),

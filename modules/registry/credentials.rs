@@ -89,6 +89,15 @@ impl Credentials {
         }
     }
 
+    /// Those of a pull secret (`.dockerconfigjson`) and no others.
+    pub fn pull_secret(text: &str) -> Self {
+        Self {
+            files: Vec::new(),
+            named: false,
+            inline: Some(text.to_owned()),
+        }
+    }
+
     /// With the logins of a pull secret (`.dockerconfigjson`) before those of files.
     #[must_use]
     pub fn with_pull_secret(mut self, text: &str) -> Self {

@@ -1,9 +1,8 @@
 //! In: what a task wants. Out: its platform.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use indexmap::IndexMap;
@@ -13,14 +12,11 @@ use layerplay_modules::platform::{Clock, Platform, SystemClock, Target};
 use layerplay_modules::registry::{Registries, RegistryOptions};
 use layerplay_modules::secret::Secrets;
 
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
 use serde_json::Value;
 
 use super::local::Local;
 use super::privilege;
 use super::ssh::{Connections, Opener};
-use crate::event::Used;
 use crate::run::{Connect, Wanted};
 
 /// The adapters of a run.
@@ -161,26 +157,11 @@ impl Connect for Adapters {
         Ok(())
     }
 
-    async fn used(&self) -> Used {
-        let of_process = getrusage(UsageWho::RUSAGE_SELF).ok();
-        Used {
-            memory_bytes: of_process.map_or(0, |used| memory(used.max_rss())),
-            cpu_seconds: of_process.map_or(0.0, |used| {
-                let time = used.user_time() + used.system_time();
-                let micros = u64::try_from(time.num_microseconds()).unwrap_or_default();
-                Duration::from_micros(micros).as_secs_f64()
-            }),
-            api_requests: self.clusters.requests().await,
-        }
+    async fn api_requests(&self) -> BTreeMap<String, u64> {
+        self.clusters.requests().await
     }
 
     async fn close(&self) {
         self.connections.close().await;
     }
-}
-
-/// `ru_maxrss` in bytes: macOS says bytes, Linux and the BSDs kilobytes (getrusage(2)).
-fn memory(max_rss: i64) -> u64 {
-    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-    u64::try_from(max_rss).unwrap_or_default() * unit
 }

@@ -33,9 +33,10 @@ mod result;
 mod roles;
 mod steps;
 mod unit;
+mod used;
 mod walk;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -51,7 +52,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::event::{self, EventKind, Used};
+use crate::event::{self, EventKind};
 use crate::playbook::{Catalogue, Playbook};
 use crate::template::Lazy;
 use crate::vars::{HostState, World};
@@ -90,8 +91,8 @@ pub trait Connect: Send + Sync {
     async fn platform(&self, wanted: Wanted) -> Result<Platform, ModuleError>;
     /// Ends the host's connection, so that the next task makes a new one.
     async fn reset(&self, wanted: Wanted) -> Result<(), ModuleError>;
-    /// What the run has taken until now.
-    async fn used(&self) -> Used;
+    /// How many requests each API server got, by its address.
+    async fn api_requests(&self) -> BTreeMap<String, u64>;
     /// Ends connections that tasks share.
     async fn close(&self);
 }
@@ -291,7 +292,7 @@ pub async fn execute(run: &Arc<Run>, playbooks: &[Playbook]) -> (Ended, Diagnost
         seconds: begun.elapsed().as_secs_f64(),
         stats: run.bus.stats(),
         proofs: run.bus.proofs(),
-        used: run.connect.used().await,
+        used: used::now(run.connect.api_requests().await),
     });
     run.connect.close().await;
     (ended, problems)

@@ -24,6 +24,7 @@ mod object_faults;
 mod objects;
 mod own_modules;
 mod packages;
+mod preflight;
 mod privilege;
 mod registry;
 mod registry_auth;

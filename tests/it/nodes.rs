@@ -131,7 +131,7 @@ async fn drains(reached: &Reached) {
     // It is told before anything is written that makes the operator drain the node; nothing is evicted for that.
     reached
         .run(
-            "    - release_info:\n      register: release\n    - layer_preflight: {pool: worker, name: 99-x, image: \"{{ release.image }}\", force: [bootable, cordoned]}\n      register: seen\n    - assert:\n        that:\n          - seen.plan.blockers | map(attribute='pod') == ['held']\n          - seen.plan.blockers[0].message is search('disruption budget')\n          - not seen.plan.same_digest\n",
+            "    - release_info:\n      register: release\n    - layer_preflight: {pool: worker, name: 99-x, image: \"{{ release.image }}\", force: [bootable, base, cordoned]}\n      register: seen\n    - assert:\n        that:\n          - seen.plan.blockers | map(attribute='pod') == ['held']\n          - seen.plan.blockers[0].message is search('disruption budget')\n          - not seen.plan.same_digest\n",
             &[],
         )
         .await

@@ -339,12 +339,33 @@ async fn pools(reached: &Reached) {
 ";
     reached.run(look, &[]).await.ok(0);
 
+    // A pause that is over is ended by the next task that does not ask for one.
+    reached
+        .run(
+            "    - machine_config_pool: {name: infra, paused: true, pause_for: 1}
+      register: begun
+    - machine_config_pool: {name: infra}
+      register: ended
+      until: not ended.pool.paused
+      retries: 100
+      delay: 0.1
+    - assert: {that: [begun.pool.paused_until is string, ended.pool.paused_until is none]}
+",
+            &[],
+        )
+        .await
+        .ok(2);
+
     // One switch at a time; what is not said stays.
     for (switch, changed) in [
-        ("name: infra, paused: true", 1),
+        ("name: infra, paused: true, pause_for: 4h", 1),
         ("name: infra, max_unavailable: \"50%\"", 1),
         ("name: infra, paused: false", 1),
-        ("name: worker, paused: true, max_unavailable: 2", 1),
+        (
+            "name: worker, paused: true, max_unavailable: 2, allow_raise: true",
+            1,
+        ),
+        ("name: worker, max_unavailable: 1", 1),
         ("name: worker, paused: false", 1),
         ("name: infra, nodes: [worker-2]", 0),
     ] {
@@ -401,6 +422,11 @@ async fn pools(reached: &Reached) {
             &["no node `worker-9`", "did you mean"],
         ),
         ("{name: infra, max_unavailable: 0}", &["max_unavailable"]),
+        (
+            "{name: worker, max_unavailable: 2}",
+            &["2 of 2 nodes", "now it is 1", "allow_raise: true"],
+        ),
+        ("{name: infra, pause_for: 4h}", &["needs `paused: true`"]),
     ] {
         reached
             .run(&format!("    - machine_config_pool: {tasks}\n"), &[])

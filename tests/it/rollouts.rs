@@ -119,7 +119,7 @@ async fn failure(reached: &Reached) {
 ";
     // The pool had no layer: back to the base image.
     let first = format!(
-        "{layer}    - apply_layer: {{pool: worker, image: \"{{{{ release.image }}}}\", force: [bootable], on_failure: rollback, stall: 1, degraded: 2}}
+        "{layer}    - apply_layer: {{pool: worker, image: \"{{{{ release.image }}}}\", force: [bootable, base], on_failure: rollback, stall: 1, degraded: 2}}
       ignore_errors: true
       register: tried
     - assert:
@@ -137,7 +137,7 @@ async fn failure(reached: &Reached) {
     // It had one: back to that.
     let second = format!(
         "{layer}    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\"}}
-    - apply_layer: {{pool: worker, image: \"{{{{ release.image }}}}\", force: [bootable], on_failure: rollback, stall: 1, degraded: 2}}
+    - apply_layer: {{pool: worker, image: \"{{{{ release.image }}}}\", force: [bootable, base], on_failure: rollback, stall: 1, degraded: 2}}
       ignore_errors: true
     - verify_layer: {{pool: worker, image: \"{{{{ built.image }}}}\"}}
     - machine_config_pool_info: {{name: worker}}

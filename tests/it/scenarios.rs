@@ -1,11 +1,20 @@
 //! In: scenario files (`tests/scenarios`), each a lab where something goes wrong. Out: what a run says of it, and what
 //! it does: the failure by its name, the way out, or the refusal before the first write.
 
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Api, ListParams};
+
 use crate::support::played::{Played, SOON};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn vector_18_a_missing_image_stops_at_the_first_node() {
     let played = Played::start("image_never").await;
+    // The registry has it, and a node that is asked beforehand does not find it.
+    played
+        .refuses("check `node_pull`: node `worker-0` does not find")
+        .await;
     played
         .fails_with(
             "image_missing",
@@ -26,7 +35,7 @@ async fn vector_19_and_20_the_trap_is_opened_by_the_rollback() {
     let before = boot(&played);
     played
         .holds(&format!(
-            "    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\", on_failure: rollback, {SOON}}}
+            "    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\", force: [node_pull], on_failure: rollback, {SOON}}}
       ignore_errors: true
       register: tried
     - assert: {{that: [tried is failed, \"tried.diagnosis.failure == 'image_missing'\"]}}
@@ -43,7 +52,7 @@ async fn vector_19_and_20_the_trap_is_opened_by_the_rollback() {
 async fn vector_21_an_image_that_comes_later_heals_its_node() {
     let played = Played::start("image_missing").await;
     let said = played
-        .holds("    - apply_layer: {pool: worker, image: \"{{ built.image }}\", stall: 1, degraded: 60}\n")
+        .holds("    - apply_layer: {pool: worker, image: \"{{ built.image }}\", force: [node_pull], stall: 1, degraded: 60}\n")
         .await;
     assert!(said.text.contains("manifest unknown"), "{}", said.text);
 }
@@ -158,6 +167,31 @@ async fn vector_44_a_node_that_never_returns_is_told_though_nothing_is_degraded(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stands_is_not_hidden_by_others_that_go_on() {
+    let played = Played::start("one_of_many_never_returns").await;
+    let said = played
+        .holds(
+            "    - machine_config_pool: {name: worker, max_unavailable: 2, allow_raise: true}
+    - apply_layer: {pool: worker, image: \"{{ built.image }}\", stall: 1, timeout: 4}
+      ignore_errors: true
+      register: tried
+    - assert:
+        that:
+          - tried is failed
+          - tried.diagnosis.failure == 'node_away'
+          - tried.diagnosis.node == 'worker-0'
+          - \"'node `worker-0` has not moved for' in tried.msg\"
+          - tried.nodes_proven | length < 11
+",
+        )
+        .await;
+    let stalls = said.text.lines();
+    let stalls = stalls.filter(|line| line.contains("\"event\":\"stall\""));
+    let of_it = stalls.filter(|line| line.contains("\"node\":\"worker-0\""));
+    assert_eq!(of_it.count(), 1, "told, and told once: {}", said.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn vector_46_a_node_under_pressure_is_no_candidate() {
     let played = Played::start("disk_pressure").await;
     let said = played
@@ -177,18 +211,27 @@ async fn vector_46_a_node_under_pressure_is_no_candidate() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn vector_56_a_pull_secret_without_the_registry_is_told() {
-    Played::start("pull_denied")
-        .await
-        .fails_with("unauthorized", &[])
+    let played = Played::start("pull_denied").await;
+    played
+        .refuses("add the registry to the cluster's global pull secret")
         .await;
+    played.fails_with("unauthorized", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn vector_61_a_cluster_of_one_node() {
     let played = Played::start("single_node").await;
-    played
-        .holds("    - apply_layer: {pool: master, image: \"{{ built.image }}\"}\n    - remove_layer: {pool: master}\n")
-        .await;
+    let mut config = played.lab.clusters[0].api.config().unwrap();
+    config.default_retry = false;
+    let nodes: Api<Node> = Api::all(kube::Client::try_from(config).unwrap());
+    let run = played.holds("    - apply_layer: {pool: master, image: \"{{ built.image }}\"}\n    - remove_layer: {pool: master}\n");
+    // Its API reboots with it.
+    let away = async {
+        while nodes.list(&ListParams::default()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::join!(run, away);
 }
 
 #[tokio::test(flavor = "multi_thread")]

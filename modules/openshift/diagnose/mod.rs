@@ -21,9 +21,11 @@ use serde_json::Value;
 
 pub use failure::Failure;
 pub(super) use nodes::{has_room, held};
+pub(super) use reasons::of_node;
 
 use super::objects::{MCO_NAMESPACE, PREFIX, annotation, condition, is_true, name};
 use super::observe::{Progress, Snapshot};
+use super::pool_pause;
 use super::pools::{
     build_of, image_setters, is_available, max_unavailable, roles_of, selects, upgrades_to,
 };
@@ -155,10 +157,12 @@ impl Situation<'_> {
     /// Certificates of the nodes are renewed by a rollout on older releases.
     fn paused(&self) -> Option<Diagnosis> {
         let pool = self.pool();
+        let until = pool_pause::end(self.snapshot.pool);
+        let until = until.map_or_else(String::new, |end| format!(" until {end}"));
         self.progress.paused.then(|| {
             Diagnosis::new(
                 Failure::Paused,
-                format!("pool {pool} is paused"),
+                format!("pool {pool} is paused{until}"),
                 format!("MachineConfigPool {pool}: spec.paused"),
                 format!("oc patch mcp {pool} --type merge -p '{{\"spec\":{{\"paused\":false}}}}'"),
             )

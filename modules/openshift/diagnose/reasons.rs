@@ -154,7 +154,7 @@ fn find(table: &[Row], text: &str) -> Option<Failure> {
 }
 
 /// What a node's reason means.
-pub(super) fn of_node(text: &str) -> Failure {
+pub(in crate::openshift) fn of_node(text: &str) -> Failure {
     find(NODE, text).unwrap_or(Failure::Degraded)
 }
 

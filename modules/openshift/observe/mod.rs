@@ -17,12 +17,13 @@ mod shuffled;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::objects::{condition, is_true, name};
 
-pub use node::{NodeState, Phase};
+pub use node::{NodeFacts, NodeState, Phase};
 pub use progress::{Progress, Verdict};
 
 /// What is looked at.
@@ -32,6 +33,8 @@ pub struct Snapshot<'s> {
     /// The MachineConfig that `spec.configuration.name` names.
     pub rendered: Option<&'s Value>,
     pub nodes: Vec<&'s Value>,
+    /// What is read from each of them.
+    facts: Vec<Arc<NodeFacts>>,
     /// Nodes that said themselves that they have booted the wanted image, with the boot in which they said it.
     pub proven: BTreeMap<String, String>,
 }
@@ -43,10 +46,22 @@ impl<'s> Snapshot<'s> {
         rendered: Option<&'s Value>,
         nodes: impl IntoIterator<Item = &'s Value>,
     ) -> Self {
+        let read = |node| (node, Arc::new(NodeFacts::of(node)));
+        Self::read(pool, rendered, nodes.into_iter().map(read))
+    }
+
+    /// The same of nodes from which the facts were read before.
+    pub fn read(
+        pool: &'s Value,
+        rendered: Option<&'s Value>,
+        nodes: impl IntoIterator<Item = (&'s Value, Arc<NodeFacts>)>,
+    ) -> Self {
+        let (nodes, facts) = nodes.into_iter().unzip();
         Self {
             pool,
             rendered,
-            nodes: nodes.into_iter().collect(),
+            nodes,
+            facts,
             proven: BTreeMap::new(),
         }
     }
@@ -61,13 +76,13 @@ pub fn observe(snapshot: &Snapshot<'_>, image: &str) -> Progress {
     let noticed = snapshot.rendered.is_some_and(|rendered| {
         name(rendered) == target && rendered["spec"]["osImageURL"] == image
     });
-    let in_the_way = node::in_the_way(pool, &snapshot.nodes, target);
+    let in_the_way = node::in_the_way(pool, &snapshot.facts, target);
     let nodes: Vec<NodeState> = snapshot
-        .nodes
+        .facts
         .iter()
-        .map(|node| {
-            let proven = snapshot.proven.get(name(node)).map(String::as_str);
-            node::state(node, target, proven.filter(|_| noticed), &in_the_way)
+        .map(|facts| {
+            let proven = snapshot.proven.get(facts.name()).map(String::as_str);
+            node::state(facts, target, proven.filter(|_| noticed), &in_the_way)
         })
         .collect();
     let settled = nodes

@@ -1,5 +1,7 @@
 //! In: a node, where its pool goes, what it said itself. Out: where it stands. Pure.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -74,33 +76,80 @@ impl NodeState {
     }
 }
 
-/// Why a node's turn cannot come although the daemon does nothing on it.
-fn kept_away(node: &Value) -> Option<&'static str> {
-    if annotation(node, "state") != "Done" || is_available(node) {
-        return None;
+/// What is read from a node; never anything that is not on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeFacts {
+    name: String,
+    current: String,
+    desired: String,
+    state: String,
+    reason: String,
+    /// What the daemon asked of the drain controller, and what that did.
+    drain: String,
+    drained: String,
+    boot: Option<String>,
+    is_available: bool,
+    is_failing: bool,
+    is_rebooting: bool,
+    /// A cluster of one node is not drained at all (MCO: pkg/daemon/drain.go).
+    is_alone: bool,
+    /// Why its turn cannot come although the daemon does nothing on it.
+    kept_away: Option<&'static str>,
+}
+
+impl NodeFacts {
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
-    Some(if node["spec"]["unschedulable"] == true {
-        "it was cordoned"
-    } else if is_true(node, "DiskPressure") {
-        "it has too little disk space"
-    } else if is_true(node, "Ready") {
-        "its network is not available"
-    } else {
-        "it is not ready"
-    })
+
+    pub fn of(node: &Value) -> Self {
+        let text = |short: &str| annotation(node, short).to_owned();
+        let state = text("state");
+        let (is_available, is_ready) = (is_available(node), is_true(node, "Ready"));
+        let kept_away = if state != "Done" || is_available {
+            None
+        } else if node["spec"]["unschedulable"] == true {
+            Some("it was cordoned")
+        } else if is_true(node, "DiskPressure") {
+            Some("it has too little disk space")
+        } else if is_ready {
+            Some("its network is not available")
+        } else {
+            Some("it is not ready")
+        };
+        Self {
+            name: name(node).to_owned(),
+            current: text("currentConfig"),
+            desired: text("desiredConfig"),
+            reason: text("reason"),
+            drain: text("desiredDrain"),
+            drained: text("lastAppliedDrain"),
+            boot: node["status"]["nodeInfo"]["bootID"]
+                .as_str()
+                .map(ToOwned::to_owned),
+            is_failing: is_failing(node),
+            is_rebooting: !is_ready
+                || state == "Rebooting"
+                || annotation(node, "post-config-action") == "Rebooting",
+            is_alone: annotation(node, "controlPlaneTopology") == "SingleReplica",
+            state,
+            is_available,
+            kept_away,
+        }
+    }
 }
 
 /// What keeps the turn of all nodes that wait from coming: a pause, or nodes that use up what may be away without being
 /// on their way (MCO: `node_controller.go` `getAllCandidateMachines`). Empty when nothing does.
-pub(super) fn in_the_way(pool: &Value, nodes: &[&Value], target: &str) -> String {
+pub(super) fn in_the_way(pool: &Value, nodes: &[Arc<NodeFacts>], target: &str) -> String {
     if pool["spec"]["paused"] == true {
         return "the pool is paused".to_owned();
     }
-    let stands = |node: &&&Value| {
-        let is_failing_there = is_failing(node) && annotation(node, "desiredConfig") == target;
-        kept_away(node).is_some() || is_failing_there
-    };
-    let standing: Vec<&str> = nodes.iter().filter(stands).map(|node| name(node)).collect();
+    let standing: Vec<&str> = nodes
+        .iter()
+        .filter(|node| node.kept_away.is_some() || (node.is_failing && node.desired == target))
+        .map(|node| node.name.as_str())
+        .collect();
     let most = max_unavailable(pool, nodes.len());
     if standing.is_empty() || standing.len() < most {
         return String::new();
@@ -112,60 +161,44 @@ pub(super) fn in_the_way(pool: &Value, nodes: &[&Value], target: &str) -> String
 }
 
 pub(super) fn state(
-    node: &Value,
+    node: &NodeFacts,
     target: &str,
     proven: Option<&str>,
     in_the_way: &str,
 ) -> NodeState {
-    let (current, desired) = (
-        annotation(node, "currentConfig"),
-        annotation(node, "desiredConfig"),
-    );
-    let state = annotation(node, "state");
-    let (drain, applied) = (
-        annotation(node, "desiredDrain"),
-        annotation(node, "lastAppliedDrain"),
-    );
-    let is_rebooting = !is_true(node, "Ready")
-        || state == "Rebooting"
-        || annotation(node, "post-config-action") == "Rebooting";
-    let boot = node["status"]["nodeInfo"]["bootID"].as_str();
     let plain = |phase| (phase, "");
-    let (phase, reason) = if is_failing(node) {
-        (Phase::Degraded, annotation(node, "reason"))
-    } else if desired != target {
-        match kept_away(node) {
+    let (phase, reason) = if node.is_failing {
+        (Phase::Degraded, node.reason.as_str())
+    } else if node.desired != target {
+        match node.kept_away {
             Some(why) => (Phase::Blocked, why),
             None if in_the_way.is_empty() => plain(Phase::Unseen),
             None => (Phase::Blocked, in_the_way),
         }
-    } else if is_rebooting {
+    } else if node.is_rebooting {
         plain(Phase::Rebooting)
-    } else if current == target && state == "Done" {
-        if drain != applied {
+    } else if node.current == target && node.state == "Done" {
+        let boot = node.boot.as_deref();
+        if node.drain != node.drained {
             (Phase::Booted, "waits to be uncordoned")
-        } else if !is_available(node) {
+        } else if !node.is_available {
             (Phase::Booted, "was cordoned by somebody")
         } else if proven.is_some_and(|proven| boot.is_none_or(|boot| boot == proven)) {
             plain(Phase::Verified)
         } else {
             plain(Phase::Booted)
         }
-    } else if drain.starts_with("uncordon-") && drain.ends_with(target) {
+    } else if node.drain.starts_with("uncordon-") && node.drain.ends_with(target) {
         (Phase::Booted, "waits to be uncordoned")
-    } else if drain.starts_with("drain-") && drain != applied {
+    } else if node.drain.starts_with("drain-") && node.drain != node.drained {
         plain(Phase::Draining)
-    } else if state == "Working"
-        && (drain.starts_with("drain-")
-            // A cluster of one node is not drained at all (MCO: pkg/daemon/drain.go).
-            || annotation(node, "controlPlaneTopology") == "SingleReplica")
-    {
+    } else if node.state == "Working" && (node.drain.starts_with("drain-") || node.is_alone) {
         plain(Phase::Applying)
     } else {
         plain(Phase::Targeted)
     };
     NodeState {
-        name: name(node).to_owned(),
+        name: node.name.clone(),
         phase,
         doing: phase.word(),
         reason: reason.to_owned(),

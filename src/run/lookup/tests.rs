@@ -25,8 +25,8 @@ impl Connect for Nowhere {
         Ok(())
     }
 
-    async fn used(&self) -> crate::event::Used {
-        crate::event::Used::default()
+    async fn api_requests(&self) -> std::collections::BTreeMap<String, u64> {
+        std::collections::BTreeMap::new()
     }
 
     async fn close(&self) {}

@@ -141,7 +141,12 @@ impl ControlPlane {
                 .await
                 .unwrap();
         }
-        // The server learns of its own roles by a watch, a moment later.
+        self.knows_its_roles().await;
+    }
+
+    /// The server learns of its own roles by a watch, a moment after they were written: until layerplay's user may list
+    /// nodes.
+    pub(crate) async fn knows_its_roles(&self) {
         let nodes: Api<Node> = Api::all(self.layerplay().await);
         let deadline = Instant::now() + Duration::from_secs(30);
         while let Err(problem) = nodes.list(&ListParams::default()).await {

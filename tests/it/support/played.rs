@@ -37,12 +37,22 @@ impl Played {
         Self { lab, dir }
     }
 
+    /// The folder of the inventory.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Tasks on the cluster; `{{ built.image }}` is a layer on its base image.
     pub(crate) async fn run(&self, tasks: &str) -> Said {
+        self.run_with("", tasks).await
+    }
+
+    /// The same with more keywords of the play.
+    pub(crate) async fn run_with(&self, keywords: &str, tasks: &str) -> Said {
         let playbook = format!(
             "
 - hosts: staging
-  tasks:
+{keywords}  tasks:
     - release_info:
       register: release
     - layered_image:
@@ -80,7 +90,7 @@ impl Played {
         said
     }
 
-    /// Applying a layer fails, and says this by name.
+    /// Applying a layer fails, and says this by name. What a node would say beforehand is passed over.
     pub(crate) async fn fails_with(&self, failure: &str, that: &[&str]) -> Said {
         let that: Vec<String> = that
             .iter()
@@ -88,7 +98,7 @@ impl Played {
             .collect();
         let that = that.concat();
         self.holds(&format!(
-            "    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\", {SOON}}}
+            "    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\", force: [node_pull], {SOON}}}
       ignore_errors: true
       register: tried
     - assert:
