@@ -172,7 +172,7 @@ async fn play(case: &Case) -> Seen {
     let lab = Lab::start(case);
     let last = lab.last_report().await;
     let output = tokio::process::Command::from(layerplay(lab.dir.path()))
-        .args(["run", "--format", "json", "playbook.yml"])
+        .args(["run", "--format", "json", "--forks", "250", "playbook.yml"])
         .output()
         .await
         .unwrap();

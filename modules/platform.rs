@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ModuleError;
-use crate::openshift::connection::{ClusterRef, Clusters};
+use crate::openshift::connection::{Cluster, ClusterRef, Clusters};
 use crate::registry::Registries;
 use crate::secret::Secrets;
 
@@ -170,6 +170,16 @@ impl Platform {
             ))
             .hint("run it on this machine with `delegate_to: localhost`, or name its nodes as hosts of their own with `ansible_connection: ssh`")),
         }
+    }
+
+    /// The cluster that a task's own arguments name, else the host's.
+    pub async fn open_cluster(
+        &self,
+        kubeconfig: Option<&PathBuf>,
+        context: Option<&String>,
+    ) -> Result<Cluster, ModuleError> {
+        let which = self.cluster.or_arguments(kubeconfig, context);
+        self.clusters.get(&which).await
     }
 
     pub fn note(&self, text: impl Into<String>) {

@@ -58,10 +58,9 @@ impl Module for DiagnosePool {
     const TOUCHES: Touches = Touches::NOTHING;
 
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<()>, ModuleError> {
-        let which = platform
-            .cluster
-            .or_arguments(args.kubeconfig.as_ref(), args.context.as_ref());
-        let cluster = platform.clusters.get(&which).await?;
+        let cluster = platform
+            .open_cluster(args.kubeconfig.as_ref(), args.context.as_ref())
+            .await?;
         let view = PoolView::read(&cluster, &args.pool).await?;
         let rendered = view.rendered(&cluster).await?;
         let goes_to = rendered

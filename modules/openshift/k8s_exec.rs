@@ -96,10 +96,9 @@ impl Module for K8sExec {
                 };
                 ModuleError::argument("command", what)
             })?;
-        let which = platform
-            .cluster
-            .or_arguments(args.kubeconfig.as_ref(), args.context.as_ref());
-        let cluster = platform.clusters.get(&which).await?;
+        let cluster = platform
+            .open_cluster(args.kubeconfig.as_ref(), args.context.as_ref())
+            .await?;
         let shown = format!("pod `{}/{}`", args.namespace, args.pod);
         let pod = objects::api_in(&cluster, &objects::pod(), &args.namespace)
             .get(&args.pod)
@@ -121,10 +120,9 @@ impl Module for K8sExec {
         work: Work,
         platform: &Platform,
     ) -> Result<Outcome, ModuleError> {
-        let which = platform
-            .cluster
-            .or_arguments(args.kubeconfig.as_ref(), args.context.as_ref());
-        let cluster = platform.clusters.get(&which).await?;
+        let cluster = platform
+            .open_cluster(args.kubeconfig.as_ref(), args.context.as_ref())
+            .await?;
         let ran = tokio::select! {
             ran = exec::run(&cluster, &args.namespace, &args.pod, &work.container, work.command) => ran?,
             () = platform.cancel.cancelled() => {

@@ -81,12 +81,7 @@ impl Module for K8sInfo {
 
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<()>, ModuleError> {
         let cluster = platform
-            .clusters
-            .get(
-                &platform
-                    .cluster
-                    .or_arguments(args.kubeconfig.as_ref(), args.context.as_ref()),
-            )
+            .open_cluster(args.kubeconfig.as_ref(), args.context.as_ref())
             .await?;
         let Some(kind) = kinds::find(&cluster, &args.api_version, &args.kind).await? else {
             return Ok(Change::None(Outcome::unchanged(json!({

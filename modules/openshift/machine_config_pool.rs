@@ -138,12 +138,7 @@ impl Plan {
 impl Args {
     async fn cluster(&self, platform: &Platform) -> Result<Cluster, ModuleError> {
         platform
-            .clusters
-            .get(
-                &platform
-                    .cluster
-                    .or_arguments(self.kubeconfig.as_ref(), self.context.as_ref()),
-            )
+            .open_cluster(self.kubeconfig.as_ref(), self.context.as_ref())
             .await
     }
 

@@ -63,12 +63,7 @@ impl Module for MachineConfigPoolInfo {
 
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<()>, ModuleError> {
         let cluster = platform
-            .clusters
-            .get(
-                &platform
-                    .cluster
-                    .or_arguments(args.kubeconfig.as_ref(), args.context.as_ref()),
-            )
+            .open_cluster(args.kubeconfig.as_ref(), args.context.as_ref())
             .await?;
         let all = match &args.name {
             // Says which pools there are when this one is not.

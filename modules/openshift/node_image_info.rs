@@ -53,12 +53,7 @@ impl Module for NodeImageInfo {
 
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<()>, ModuleError> {
         let cluster = platform
-            .clusters
-            .get(
-                &platform
-                    .cluster
-                    .or_arguments(args.kubeconfig.as_ref(), args.context.as_ref()),
-            )
+            .open_cluster(args.kubeconfig.as_ref(), args.context.as_ref())
             .await?;
         let wanted = match (&args.image, args.base) {
             (Some(image), false) => {

@@ -55,12 +55,7 @@ impl Module for ReleaseInfo {
 
     async fn inspect(&self, args: &Args, platform: &Platform) -> Result<Change<()>, ModuleError> {
         let cluster = platform
-            .clusters
-            .get(
-                &platform
-                    .cluster
-                    .or_arguments(args.kubeconfig.as_ref(), args.context.as_ref()),
-            )
+            .open_cluster(args.kubeconfig.as_ref(), args.context.as_ref())
             .await?;
         let (image, found_by) = match &args.release {
             Some(text) => (text.clone(), "argument"),

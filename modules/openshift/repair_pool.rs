@@ -121,10 +121,9 @@ fn is_free(node: &Value, freed: &Freed) -> bool {
 
 impl Args {
     async fn cluster(&self, platform: &Platform) -> Result<Cluster, ModuleError> {
-        let which = platform
-            .cluster
-            .or_arguments(self.kubeconfig.as_ref(), self.context.as_ref());
-        platform.clusters.get(&which).await
+        platform
+            .open_cluster(self.kubeconfig.as_ref(), self.context.as_ref())
+            .await
     }
 
     fn limit(&self) -> Duration {

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::support::command::output;
 use crate::support::control_plane::{ControlPlane, ExecAnswer};
-use crate::support::played::{MCO, Played};
+use crate::support::played::{BUILT, MCO, Played};
 
 const APPLY: &str = "    - apply_layer: {pool: worker, image: \"{{ built.image }}\"}\n";
 
@@ -136,17 +136,7 @@ async fn an_image_of_another_release_is_refused_unless_it_is_meant() {
             "
 - hosts: staging
   tasks:
-    - release_info:
-      register: release
-    - layered_image:
-        name: \"{{{{ registry }}}}/motd\"
-        tag: \"1\"
-        content: |
-          FROM {{{{ release.os_image }}}}
-          LABEL org.opencontainers.image.title=motd
-        base: \"{{{{ release.os_image }}}}\"
-      register: built
-- hosts: prod
+{BUILT}- hosts: prod
   tasks:
     - apply_layer: {{pool: worker, image: \"{{{{ hostvars[groups.staging[0]].built.image }}}}\", force: [{force}]}}
       register: applied
@@ -236,58 +226,75 @@ async fn vector_36_a_package_that_is_an_extension_too_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn vectors_52_and_53_other_ways_to_an_os_image_are_refused() {
+    for (check, object) in [
+        (
+            "stream",
+            "{kind: MachineConfigPool, metadata: {name: worker}, spec: {osImageStream: {name: rhel-10}}}",
+        ),
+        (
+            "on_cluster_layering",
+            "{kind: MachineOSConfig, metadata: {name: layered}, spec: {machineConfigPool: {name: worker}}}",
+        ),
+    ] {
+        let played = Played::start("pools").await;
+        let said = played
+            .run(&format!(
+                "    - k8s: {{api_version: machineconfiguration.openshift.io/v1, definition: {object}}}\n{APPLY}"
+            ))
+            .await;
+        assert_eq!(said.code, Some(2), "{}", said.text);
+        let words = format!("check `{check}`");
+        assert!(said.text.contains(&words), "{}", said.text);
+        assert!(!played.has_layer());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn vectors_34_and_35_an_upgrade_leaves_the_layer_and_makes_it_old() {
     let played = Played::start("two_releases").await;
     // The cluster gets what the other one has: its base image, and new templates, which reboot its nodes.
     let said = played
-        .play(
+        .play(&format!(
             "
-- hosts: all
+- hosts: prod
   tasks:
     - release_info:
       register: release
 - hosts: staging
   tasks:
-    - layered_image:
-        name: \"{{ registry }}/motd\"
-        tag: \"1\"
-        content: |
-          FROM {{ release.os_image }}
-          LABEL org.opencontainers.image.title=motd
-        base: \"{{ release.os_image }}\"
-      register: built
-    - apply_layer: {pool: worker, image: \"{{ built.image }}\"}
+{BUILT}    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\"}}
       register: first
     - k8s:
         definition:
           apiVersion: machineconfiguration.openshift.io/v1
           kind: ControllerConfig
-          metadata: {name: machine-config-controller}
-          spec: {baseOSContainerImage: \"{{ hostvars['prod-a'].release.os_image }}\"}
+          metadata: {{name: machine-config-controller}}
+          spec: {{baseOSContainerImage: \"{{{{ hostvars['prod-a'].release.os_image }}}}\"}}
     - k8s:
         definition:
           apiVersion: machineconfiguration.openshift.io/v1
           kind: MachineConfig
-          metadata: {name: 00-worker}
-          spec: {kernelArguments: [templates.of=the-next-release]}
-    - k8s_info: {kind: MachineConfigPool, api_version: machineconfiguration.openshift.io/v1, name: worker}
+          metadata: {{name: 00-worker}}
+          spec: {{kernelArguments: [templates.of=the-next-release]}}
+    - k8s_info: {{kind: MachineConfigPool, api_version: machineconfiguration.openshift.io/v1, name: worker}}
       register: pool
       until: pool.resources[0].spec.configuration.name != first.rendered
       retries: 100
       delay: 0.1
-    - rollout: {pool: worker, image: \"{{ built.image }}\"}
+    - rollout: {{pool: worker, image: \"{{{{ built.image }}}}\"}}
       register: rolled
-    - verify_layer: {pool: worker, image: \"{{ built.image }}\"}
+    - verify_layer: {{pool: worker, image: \"{{{{ built.image }}}}\"}}
     - assert:
         that:
           - rolled.rendered != first.rendered
           - rolled.nodes[0].booted == built.image
           - rolled.nodes[0].boot_id != first.nodes[0].boot_id
-    - apply_layer: {pool: worker, image: \"{{ built.image }}\"}
+    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\"}}
       register: again
-    - assert: {that: again is not changed}
-",
-        )
+    - assert: {{that: again is not changed}}
+"
+        ))
         .await;
     assert_eq!(said.code, Some(0), "{}", said.text);
     assert!(
@@ -301,25 +308,15 @@ async fn vectors_34_and_35_an_upgrade_leaves_the_layer_and_makes_it_old() {
 async fn a_cluster_that_says_nothing_holds_no_other_up() {
     let played = Played::start("api_hangs").await;
     let said = played
-        .play(
+        .play(&format!(
             "
 - hosts: stage-a
   tasks:
-    - release_info:
-      register: release
-    - layered_image:
-        name: \"{{ registry }}/motd\"
-        tag: \"1\"
-        content: |
-          FROM {{ release.os_image }}
-          LABEL org.opencontainers.image.title=motd
-        base: \"{{ release.os_image }}\"
-      register: built
-- hosts: staging
+{BUILT}- hosts: staging
   tasks:
-    - apply_layer: {pool: worker, image: \"{{ hostvars['stage-a'].built.image }}\"}
-",
-        )
+    - apply_layer: {{pool: worker, image: \"{{{{ hostvars['stage-a'].built.image }}}}\"}}
+"
+        ))
         .await;
     assert_eq!(said.code, Some(4), "{}", said.text);
     assert!(said.text.contains("no answer within 60 s"), "{}", said.text);

@@ -10,6 +10,7 @@ use layerplay::lab::scenario::Scenario;
 use serde_json::{Value, json};
 
 use crate::support::command::output;
+use crate::support::played::BUILT;
 use crate::support::real_cluster::{Decides, RealCluster};
 
 /// What a run said: its exit code and its events.
@@ -84,39 +85,20 @@ impl Reached {
     }
 }
 
-const LAYER: &str = "
+fn layer() -> String {
+    format!(
+        "
 - hosts: staging
   tasks:
-    - release_info:
-      register: release
-    - layered_image:
-        name: \"{{ registry }}/motd\"
-        tag: \"1\"
-        content: |
-          FROM {{ release.os_image }}
-          LABEL org.opencontainers.image.title=motd
-        base: \"{{ release.os_image }}\"
-      register: built
-    - apply_layer: {pool: canary, image: \"{{ built.image }}\"}
-    - apply_layer: {pool: worker, image: \"{{ built.image }}\"}
-";
+{BUILT}    - apply_layer: {{pool: canary, image: \"{{{{ built.image }}}}\"}}
+    - apply_layer: {{pool: worker, image: \"{{{{ built.image }}}}\"}}
+"
+    )
+}
 
 /// An image that no node can boot (the release payload, which some take for the OS image): what is in the way is named, and the pool gets back what it had.
 async fn failure(reached: &Reached) {
-    let layer = "
-- hosts: staging
-  tasks:
-    - release_info:
-      register: release
-    - layered_image:
-        name: \"{{ registry }}/hello\"
-        tag: \"1\"
-        content: |
-          FROM {{ release.os_image }}
-          LABEL org.opencontainers.image.title=hello
-        base: \"{{ release.os_image }}\"
-      register: built
-";
+    let layer = format!("\n- hosts: staging\n  tasks:\n{BUILT}");
     // The pool had no layer: back to the base image.
     let first = format!(
         "{layer}    - apply_layer: {{pool: worker, image: \"{{{{ release.image }}}}\", force: [bootable, base], on_failure: rollback, stall: 1, degraded: 2}}
@@ -201,9 +183,9 @@ async fn failure(reached: &Reached) {
 }
 
 async fn story(reached: &Reached) {
-    let dry = reached.run(LAYER, &["--check"]).await;
+    let dry = reached.run(&layer(), &["--check"]).await;
     assert_eq!((dry.code, dry.changed()), (Some(0), 3), "{}", dry.text);
-    let first = reached.run(LAYER, &[]).await;
+    let first = reached.run(&layer(), &[]).await;
     assert_eq!(
         (first.code, first.changed()),
         (Some(0), 3),
@@ -212,7 +194,7 @@ async fn story(reached: &Reached) {
     );
     assert_eq!(first.proven(), ["canary: 1", "worker: 3"]);
 
-    let second = reached.run(LAYER, &[]).await;
+    let second = reached.run(&layer(), &[]).await;
     assert_eq!(
         (second.code, second.changed()),
         (Some(0), 0),

@@ -419,3 +419,25 @@ async fn a_canary_by_percentage_takes_nodes_once_and_gives_them_back() {
         )
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_pools_go_at_once() {
+    let played = Played::start("pools").await;
+    let said = played
+        .holds(
+            "    - layer_preflight: {pool: \"{{ item }}\", name: \"99-layer-{{ item }}\", image: \"{{ built.image }}\"}
+      loop: [worker, canary]
+    - machine_config: {name: \"99-layer-{{ item }}\", pool: \"{{ item }}\", os_image: \"{{ built.image }}\"}
+      loop: [worker, canary]
+    - rollout: {pool: \"{{ item }}\", image: \"{{ built.image }}\"}
+      loop: [worker, canary]
+",
+        )
+        .await;
+    let machines = &played.lab.clusters[0].machines;
+    for node in ["worker-0", "worker-1", "worker-2", "canary-0"] {
+        assert_eq!(machines.boots(node), 2, "{node}");
+    }
+    // While the three workers went one by one the canary was done: its own wait saw it at work no more.
+    assert_eq!(count(&said, "canary-0 reboots"), 0, "{}", said.text);
+}

@@ -252,7 +252,17 @@ impl Viewer {
             }
         }
         snapshot.proven.clone_from(proven);
-        observe(&snapshot, image)
+        let progress = observe(&snapshot, image);
+        if progress.is_settled() {
+            // Whatever the machines do: what was seen says so itself, every part of it.
+            let (seen, status) = (&pool["metadata"]["generation"], &pool["status"]);
+            assert_eq!(status["observedGeneration"], *seen, "{progress:?}");
+            for node in &snapshot.nodes {
+                let (asked, done) = (note(node, "desiredDrain"), note(node, "lastAppliedDrain"));
+                assert_eq!(asked, done, "{progress:?}");
+            }
+        }
+        progress
     }
 }
 

@@ -73,7 +73,17 @@ impl Look<'_> {
         refusals: &mut Vec<Refusal>,
         warnings: &mut Vec<String>,
     ) -> Result<(), ModuleError> {
-        let base = base_image(self.cluster).await?;
+        let base = match base_image(self.cluster).await {
+            Ok(base) => base,
+            Err(problem) if problem.kind == ErrorKind::Unreachable => return Err(problem),
+            Err(problem) => {
+                warnings.push(format!(
+                    "whether `{}` is built on the cluster's OS image cannot be told: {problem}",
+                    self.image
+                ));
+                return Ok(());
+            }
+        };
         let Ok(base) = base.parse::<ImageRef>() else {
             return Ok(());
         };

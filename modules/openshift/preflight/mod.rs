@@ -118,12 +118,7 @@ impl Module for LayerPreflight {
             .map(|image| ImageRef::pinned("image", image))
             .transpose()?;
         let cluster = platform
-            .clusters
-            .get(
-                &platform
-                    .cluster
-                    .or_arguments(args.kubeconfig.as_ref(), args.context.as_ref()),
-            )
+            .open_cluster(args.kubeconfig.as_ref(), args.context.as_ref())
             .await?;
         platform.status(format!("checking pool {}", args.pool));
         let mut warnings = rights::check(args, &cluster, platform.check).await?;

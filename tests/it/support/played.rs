@@ -16,6 +16,19 @@ pub(crate) const MCO: &str = "machineconfiguration.openshift.io";
 /// Time limits of a wait that are short enough for a test and long enough for the lab.
 pub(crate) const SOON: &str = "stall: 1, degraded: 2, timeout: 6";
 
+/// Tasks that leave a layer on the cluster's base image as `built`.
+pub(crate) const BUILT: &str = "    - release_info:
+      register: release
+    - layered_image:
+        name: \"{{ registry }}/motd\"
+        tag: \"1\"
+        content: |
+          FROM {{ release.os_image }}
+          LABEL org.opencontainers.image.title=motd
+        base: \"{{ release.os_image }}\"
+      register: built
+";
+
 /// A lab of a scenario, as a user reaches it.
 pub(crate) struct Played {
     pub(crate) lab: Lab,
@@ -53,17 +66,7 @@ impl Played {
             "
 - hosts: staging
 {keywords}  tasks:
-    - release_info:
-      register: release
-    - layered_image:
-        name: \"{{{{ registry }}}}/motd\"
-        tag: \"1\"
-        content: |
-          FROM {{{{ release.os_image }}}}
-          LABEL org.opencontainers.image.title=motd
-        base: \"{{{{ release.os_image }}}}\"
-      register: built
-{tasks}"
+{BUILT}{tasks}"
         );
         self.play(&playbook).await
     }
