@@ -228,6 +228,27 @@ async fn what_cannot_be_rendered() {
                 .await;
             told.push(("it goes", stage.story()));
         }
+        // In an upgrade the next release's templates are there before its render controller is.
+        stage.generated_by("v9.9.9-next").await;
+        stage.layer(LAYER, "worker", FIRST).await;
+        stage
+            .until("the templates to be ignored", |now| {
+                ["worker", "canary"]
+                    .iter()
+                    .all(|pool| now.is(pool, "RenderDegraded") && now.is(pool, "Degraded"))
+            })
+            .await;
+        told.push(("templates of another release", stage.story()));
+        stage.generated_by("v0.0.0-was-not-built-properly").await;
+        stage.remove(LAYER).await;
+        stage
+            .until("both pools to be well again", |now| {
+                ["worker", "canary"]
+                    .iter()
+                    .all(|pool| !now.is(pool, "RenderDegraded") && !now.is(pool, "Degraded"))
+            })
+            .await;
+        told.push(("they go", stage.story()));
         stage.found("infra").await;
         stage
             .until("the new pool to be degraded", |now| {
@@ -235,6 +256,32 @@ async fn what_cannot_be_rendered() {
             })
             .await;
         told.push(("a pool that nothing feeds", stage.story()));
+        told
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_join_meanwhile() {
+    both(&["a", "b"], async |stage: &Stage| {
+        let mut told = Told::new();
+        stage.layer(LAYER, "worker", FIRST).await;
+        stage
+            .until("the workers to begin", |now| {
+                now.goes_to("worker", FIRST)
+                    && now.knows("worker")
+                    && now.count("worker", "updated") == 0
+            })
+            .await;
+        stage.join("worker-early").await;
+        stage
+            .until("the first worker to be done", |now| {
+                now.count("worker", "updated") > 0
+            })
+            .await;
+        stage.join("worker-late").await;
+        stage.settled(FIRST).await;
+        told.push(("one joins before a node is done, one after", stage.story()));
         told
     })
     .await;

@@ -10,7 +10,7 @@ use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParam
 use kube::runtime::watcher::{self, Event, watcher};
 use layerplay::lab::api::{ApiServer, Handle, Options};
 use layerplay::lab::cluster::{
-    Access, Machines, NodeSpec, Pace, Plan, Pulls, seed, start_controllers, start_nodes,
+    Access, Machines, NodeSpec, Pace, Plan, Pulls, scale_up, seed, start_controllers, start_nodes,
 };
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -64,7 +64,10 @@ struct Seen {
 /// A cluster that is watched.
 pub(crate) struct Stage {
     client: kube::Client,
+    access: Access,
+    machines: Arc<Machines>,
     seen: Arc<Mutex<Seen>>,
+    stop: CancellationToken,
     _ends: DropGuard,
     held: Held,
 }
@@ -214,7 +217,7 @@ impl Stage {
         start_controllers(&access, pace(), &stop);
         start_nodes(&access, &machines, pace(), &stop);
         let client = api.client();
-        Self::open(client, Held::Lab { _api: api }, stop).await
+        Self::open(client, (access, machines), Held::Lab { _api: api }, stop).await
     }
 
     /// A real API server and the operator's own controllers.
@@ -235,7 +238,7 @@ impl Stage {
             _operator: operator,
             _control_plane: control_plane,
         };
-        Self::open(client, held, stop).await
+        Self::open(client, (access, machines), held, stop).await
     }
 
     fn cast(zones: &[&str]) -> (Plan, Arc<Machines>) {
@@ -245,11 +248,19 @@ impl Stage {
         (plan, Arc::new(machines))
     }
 
-    async fn open(client: kube::Client, held: Held, stop: CancellationToken) -> Self {
+    async fn open(
+        client: kube::Client,
+        (access, machines): (Access, Arc<Machines>),
+        held: Held,
+        stop: CancellationToken,
+    ) -> Self {
         let stage = Self {
             client,
+            access,
+            machines,
             seen: Arc::default(),
             held,
+            stop: stop.clone(),
             _ends: stop.clone().drop_guard(),
         };
         for kind in [configs(), pools(), resource("", "Node", "nodes")] {
@@ -332,6 +343,32 @@ impl Stage {
         for pool in pools {
             self.pool(pool, json!({"paused": paused})).await;
         }
+    }
+
+    /// A machine that was just installed joins the workers.
+    pub(crate) async fn join(&self, name: &str) {
+        let spec = NodeSpec {
+            name: name.to_owned(),
+            pool: "worker".to_owned(),
+            zone: "zone-z".to_owned(),
+        };
+        scale_up(&self.access, &self.machines, &spec, pace(), &self.stop)
+            .await
+            .unwrap();
+    }
+
+    /// Has the templates be of an operator of this version.
+    pub(crate) async fn generated_by(&self, version: &str) {
+        let kind = ApiResource {
+            group: MCO.to_owned(),
+            version: "v1".to_owned(),
+            api_version: format!("{MCO}/v1"),
+            kind: "ControllerConfig".to_owned(),
+            plural: "controllerconfigs".to_owned(),
+        };
+        let patch =
+            json!({"metadata": {"annotations": {format!("{P}generated-by-version"): version}}});
+        self.patch(&kind, "machine-config-controller", patch).await;
     }
 
     pub(crate) async fn cordon(&self, node: &str, cordoned: bool) {
