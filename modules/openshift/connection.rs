@@ -21,7 +21,7 @@ use crate::error::{ErrorKind, ModuleError};
 /// An API server that does not even accept a connection in this time is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// One that accepts it and then says nothing is away, too. It gives up its own work after as long (kube-apiserver:
-/// `--request-timeout`); a watch answers at once, and then goes on.
+/// `--request-timeout`); a watch answers at once, and then goes on. The client's own tries after a 429 or 503 count into it.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The names by which a host or a task says which cluster it means. Both empty: `KUBECONFIG`, the default file,
@@ -229,7 +229,7 @@ impl Cluster {
                 }
                 let hangs = cause.is::<Elapsed>();
                 let said = if hangs {
-                    format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())
+                    format!("no usable answer within {} s", ANSWER_TIMEOUT.as_secs())
                 } else {
                     cause.to_string()
                 };

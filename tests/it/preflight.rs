@@ -319,7 +319,11 @@ async fn a_cluster_that_says_nothing_holds_no_other_up() {
         ))
         .await;
     assert_eq!(said.code, Some(4), "{}", said.text);
-    assert!(said.text.contains("no answer within 60 s"), "{}", said.text);
+    assert!(
+        said.text.contains("no usable answer within 60 s"),
+        "{}",
+        said.text
+    );
     let at = |words: &str| {
         let found = said.text.lines().position(|line| line.contains(words));
         found.unwrap_or_else(|| panic!("{words}\n{}", said.text))

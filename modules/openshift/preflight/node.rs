@@ -16,8 +16,8 @@ const AUTH_FILE: &str = "/var/lib/kubelet/config.json";
 enum Said {
     Found,
     NotFound(String),
-    /// It has no program to look with.
-    CannotLook,
+    /// What it lacks to look.
+    CannotLook(&'static str),
 }
 
 impl Look<'_> {
@@ -36,8 +36,8 @@ impl Look<'_> {
         let (image, node_name) = (self.image, name(node));
         match self.ask(node_name).await {
             Ok(Said::Found) => {}
-            Ok(Said::CannotLook) => warnings.push(format!(
-                "whether node {node_name} finds `{image}` was not looked at: it has no `skopeo`"
+            Ok(Said::CannotLook(lacks)) => warnings.push(format!(
+                "whether node {node_name} finds `{image}` was not looked at: it has no `{lacks}`"
             )),
             Ok(Said::NotFound(text)) => refusals.push(refusal(
                 "node_pull",
@@ -74,8 +74,12 @@ impl Look<'_> {
         let ran = ran?;
         Ok(match ran.end {
             End::Status(0) => Said::Found,
-            End::Status(126 | 127) => Said::CannotLook,
-            End::Status(_) => Said::NotFound(message(&ran.stderr)),
+            End::Status(126 | 127) => Said::CannotLook("skopeo"),
+            End::Status(_) => match message(&ran.stderr) {
+                // The file itself, not what it holds.
+                text if text.contains(AUTH_FILE) => Said::CannotLook(AUTH_FILE),
+                text => Said::NotFound(text),
+            },
             End::Refused(said) => return Err(ModuleError::failed(said)),
         })
     }

@@ -6,6 +6,13 @@ use kube::api::{
 use kube::{Client, Error};
 use serde_json::Value;
 
+/// What the operator calls its own version: the word of one that was built without a release's stamp. It reads only what
+/// it wrote itself (MCO: pkg/version, `render_controller.go` `generateRenderedMachineConfig`).
+pub(super) const VERSION: &str = "v0.0.0-was-not-built-properly";
+
+/// The same of its commit, which it leaves on the MachineConfigs that it makes.
+pub(super) const COMMIT: &str = "was-not-built-properly";
+
 /// The prefix of the operator's annotations and labels.
 pub(in crate::lab) const P: &str = "machineconfiguration.openshift.io/";
 

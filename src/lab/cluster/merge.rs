@@ -5,8 +5,7 @@ use layerplay_modules::openshift::pools::{role_label, selects};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::access::{P, name};
-use super::seed::COMMIT;
+use super::access::{COMMIT, P, name};
 
 /// Versions of Ignition that the operator reads.
 const IGNITION: &[&str] = &[

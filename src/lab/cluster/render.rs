@@ -6,9 +6,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::Pace;
-use super::access::{Access, CONFIGS, CONTROLLER, P, POOLS, name};
+use super::access::{Access, CONFIGS, CONTROLLER, P, POOLS, VERSION, name};
 use super::merge::render;
-use super::seed::VERSION;
 use super::seen::{Seen, on_change};
 use super::update::{conditions, flag};
 

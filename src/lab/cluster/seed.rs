@@ -4,8 +4,8 @@ use kube::Error;
 use serde_json::{Value, json};
 
 use super::access::{
-    Access, CONFIG_MAPS, CONFIGS, CONTROLLER, INFRASTRUCTURES, NAMESPACES, NODES, P, PODS, POOLS,
-    VERSIONS,
+    Access, COMMIT, CONFIG_MAPS, CONFIGS, CONTROLLER, INFRASTRUCTURES, NAMESPACES, NODES, P, PODS,
+    POOLS, VERSION, VERSIONS,
 };
 use super::machine::Machines;
 use super::render;
@@ -32,13 +32,6 @@ pub struct Plan {
     pub pools: Vec<String>,
     pub nodes: Vec<NodeSpec>,
 }
-
-/// What the operator calls its own version: the word of one that was built without a release's stamp. It reads only what
-/// it wrote itself (MCO: pkg/version, `render_controller.go` `generateRenderedMachineConfig`).
-pub(super) const VERSION: &str = "v0.0.0-was-not-built-properly";
-
-/// The same of its commit, which it leaves on the MachineConfigs that it makes.
-pub(super) const COMMIT: &str = "was-not-built-properly";
 
 /// Writes the objects, nodes included, and renders for the first time. What is there already stays.
 pub async fn seed(access: &Access, plan: &Plan, machines: &Machines) -> Result<(), Error> {
