@@ -66,9 +66,11 @@ func drainConfig(delays delays) drain.Config {
 	return config
 }
 
-// start runs them with as many workers as the operator gives them, until the context ends.
+// start runs them with as many workers as the operator gives them, until the context ends. The drain controller gets one
+// instead of five: its workers share a map without a lock (drain_controller.go `ongoingDrains`), so that two drains at the
+// same moment can end the whole program. In a cluster its pod is started again.
 func (c *controllers) start(ctx context.Context) {
 	go c.render.Run(2, ctx.Done())
 	go c.node.Run(2, ctx.Done())
-	go c.drain.Run(5, ctx.Done())
+	go c.drain.Run(1, ctx.Done())
 }
