@@ -22,7 +22,8 @@ use crate::registry::{Digest, ImageInfo, ImageRef};
 /// The label that holds the hash of everything that an image was made of.
 pub const INPUTS: &str = "io.layerplay.inputs";
 const BASE_NAME: &str = "org.opencontainers.image.base.name";
-const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+/// The base image; buildah leaves it, too (OCI image specification, annotations).
+pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 
 pub struct LayeredImage;
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::contract::{DynModule, erase};
 
-pub use layered_image::INPUTS;
+pub use layered_image::{BASE_DIGEST, INPUTS};
 
 /// Every module of this folder.
 pub fn modules() -> Vec<Arc<dyn DynModule>> {

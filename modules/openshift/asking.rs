@@ -63,8 +63,12 @@ impl<'w> Asking<'w> {
 
     /// An answer that has come already.
     pub(super) fn come(&mut self) -> Option<Answer> {
-        let answer = self.at_work.try_join_next()?.ok()?;
-        Some(self.take(answer))
+        loop {
+            match self.at_work.try_join_next()? {
+                Ok(answer) => return Some(self.take(answer)),
+                Err(_) => self.go_on(),
+            }
+        }
     }
 
     fn take(&mut self, answer: Answer) -> Answer {

@@ -121,13 +121,18 @@ impl Args {
 
     async fn object(&self, cluster: &Cluster) -> Result<Value, ModuleError> {
         let mut spec = Map::new();
-        if let Some(image) = &self.os_image {
-            ImageRef::pinned("os_image", image)?;
-            spec.insert("osImageURL".to_owned(), json!(image));
-        }
-        if let Some(image) = &self.extensions_image {
-            ImageRef::pinned("extensions_image", image)?;
-            spec.insert("baseOSExtensionsContainerImage".to_owned(), json!(image));
+        for (argument, field, image) in [
+            ("os_image", "osImageURL", &self.os_image),
+            (
+                "extensions_image",
+                "baseOSExtensionsContainerImage",
+                &self.extensions_image,
+            ),
+        ] {
+            if let Some(image) = image {
+                ImageRef::pinned(argument, image)?;
+                spec.insert(field.to_owned(), json!(image));
+            }
         }
         for (field, value) in [
             ("config", self.config.clone()),

@@ -274,18 +274,18 @@ impl Waiting<'_> {
     /// Asks every node that is settled and not proven yet.
     fn ask(&mut self, snapshot: &Snapshot<'_>, progress: &observe::Progress) {
         let now = self.platform.clock.now();
-        let states = || snapshot.nodes.iter().zip(&progress.nodes);
-        let settled = |phase: Option<Phase>| -> BTreeMap<&str, &Value> {
-            states()
-                .filter(|(_, state)| state.is_settled() && phase.is_none_or(|it| state.phase == it))
+        let settled = |phase: Phase| -> BTreeMap<&str, &Value> {
+            let states = snapshot.nodes.iter().zip(&progress.nodes);
+            states
+                .filter(|(_, state)| state.is_settled() && state.phase == phase)
                 .map(|(node, state)| (state.name.as_str(), *node))
                 .collect()
         };
         // A node that was proven and then left its image, or booted again, is proven no more.
-        let verified = settled(Some(Phase::Verified));
+        let verified = settled(Phase::Verified);
         self.proven
             .retain(|name, _| verified.contains_key(name.as_str()));
-        let unproven = settled(Some(Phase::Booted));
+        let unproven = settled(Phase::Booted);
         self.unasked
             .retain(|name, _| unproven.contains_key(name.as_str()));
         for (name, node) in unproven {

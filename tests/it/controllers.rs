@@ -199,6 +199,20 @@ async fn custom_pools_what_was_never_rendered_and_swaps() {
     .await;
 }
 
+/// Waits until both pools say that they cannot be rendered, or that they can.
+async fn render_degraded(stage: &Stage, are: bool) {
+    let what = if are { "degraded" } else { "well again" };
+    stage
+        .until(&format!("both pools to be {what}"), |now| {
+            ["worker", "canary"].iter().all(|pool| {
+                ["RenderDegraded", "Degraded"]
+                    .iter()
+                    .all(|condition| now.is(pool, condition) == are)
+            })
+        })
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_rendered() {
     both(&["a"], async |stage: &Stage| {
@@ -210,44 +224,20 @@ async fn what_cannot_be_rendered() {
             ("kernel-devel for another kernel", devel),
         ] {
             stage.config("98-wrong", "worker", spec).await;
-            stage
-                .until("both pools to be degraded", |now| {
-                    ["worker", "canary"]
-                        .iter()
-                        .all(|pool| now.is(pool, "RenderDegraded") && now.is(pool, "Degraded"))
-                })
-                .await;
+            render_degraded(stage, true).await;
             told.push((what, stage.story()));
             stage.remove("98-wrong").await;
-            stage
-                .until("both pools to be well again", |now| {
-                    ["worker", "canary"]
-                        .iter()
-                        .all(|pool| !now.is(pool, "RenderDegraded") && !now.is(pool, "Degraded"))
-                })
-                .await;
+            render_degraded(stage, false).await;
             told.push(("it goes", stage.story()));
         }
         // In an upgrade the next release's templates are there before its render controller is.
         stage.generated_by("v9.9.9-next").await;
         stage.layer(LAYER, "worker", FIRST).await;
-        stage
-            .until("the templates to be ignored", |now| {
-                ["worker", "canary"]
-                    .iter()
-                    .all(|pool| now.is(pool, "RenderDegraded") && now.is(pool, "Degraded"))
-            })
-            .await;
+        render_degraded(stage, true).await;
         told.push(("templates of another release", stage.story()));
         stage.generated_by("v0.0.0-was-not-built-properly").await;
         stage.remove(LAYER).await;
-        stage
-            .until("both pools to be well again", |now| {
-                ["worker", "canary"]
-                    .iter()
-                    .all(|pool| !now.is(pool, "RenderDegraded") && !now.is(pool, "Degraded"))
-            })
-            .await;
+        render_degraded(stage, false).await;
         told.push(("they go", stage.story()));
         stage.found("infra").await;
         stage

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use crate::support::command::output;
+use crate::support::played::BUILT;
 
 pub struct Sshd {
     child: Child,
@@ -362,21 +363,14 @@ async fn nodes_are_asked_by_ssh_when_the_inventory_says_so() {
     let (output, said) = play(
         dir.path(),
         &inventory,
-        "
+        &[
+            "
 - hosts: staging
   tasks:
     - verify_layer: {pool: worker, base: true, proof: ssh}
-    - release_info:
-      register: release
-    - layered_image:
-        name: \"{{ registry }}/motd\"
-        tag: \"1\"
-        content: |
-          FROM {{ release.os_image }}
-          LABEL org.opencontainers.image.title=motd
-        base: \"{{ release.os_image }}\"
-      register: built
-    - apply_layer: {pool: worker, image: \"{{ built.image }}\", proof: ssh}
+",
+            BUILT,
+            "    - apply_layer: {pool: worker, image: \"{{ built.image }}\", proof: ssh}
       register: applied
     - assert:
         that:
@@ -385,6 +379,8 @@ async fn nodes_are_asked_by_ssh_when_the_inventory_says_so() {
           - applied.nodes | selectattr('boot_id', 'equalto', '') | list | length == 0
           - applied.nodes[0].boot_id != applied.nodes[0].boot_id_before
 ",
+        ]
+        .concat(),
     )
     .await;
     assert!(output.status.success(), "{said}\n{}", sshd.log());

@@ -6,7 +6,6 @@ use serde_json::Value;
 use super::super::diagnose::Failure;
 use super::super::objects::name;
 use super::{Look, Refusal, refusal};
-use crate::error::ModuleError;
 use crate::registry::ImageInfo;
 
 /// The packages of RHCOS' extensions (MCO: `pkg/controller/common/helpers.go` `SupportedExtensions`).
@@ -39,18 +38,17 @@ const KERNELS: &[(&str, &[&str])] = &[
 ];
 
 impl Look<'_> {
-    pub(super) async fn extensions(
+    pub(super) fn extensions(
         &self,
         info: &ImageInfo,
         refusals: &mut Vec<Refusal>,
         warnings: &mut Vec<String>,
-    ) -> Result<(), ModuleError> {
-        let Some(rendered) = self.view.rendered(self.cluster).await? else {
-            return Ok(());
-        };
-        let wanted = wanted(&rendered);
+    ) {
+        let target = &self.view.pool["spec"]["configuration"]["name"];
+        let rendered = self.configs.iter().find(|config| *target == name(config));
+        let wanted = rendered.map(wanted).unwrap_or_default();
         if wanted.is_empty() {
-            return Ok(());
+            return;
         }
         let image = self.image;
         for (what, packages) in &wanted {
@@ -79,7 +77,6 @@ impl Look<'_> {
                 wanted.join(", ")
             ));
         }
-        Ok(())
     }
 }
 

@@ -1,15 +1,13 @@
 //! In: an image and a pool. Out: whether its registry has it, for the pool's nodes, as an operating system, and on the
 //! base image that the cluster has.
 
-use super::super::look::base_image;
+use super::super::look::{base_image, pull_secret};
 use super::super::objects::name;
 use super::sources::as_the_cluster;
 use super::{Look, Refusal, refusal};
 use crate::error::{ErrorKind, ModuleError};
+use crate::image::BASE_DIGEST;
 use crate::registry::{Digest, ImageInfo, ImageRef};
-
-/// What `layered_image` and buildah leave on an image (OCI image specification, annotations).
-const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 
 impl Look<'_> {
     /// The image as the registry has it; nothing when a dry run has not pushed it.
@@ -93,7 +91,8 @@ impl Look<'_> {
             return Ok(());
         }
         // Without the label, or when one of the two is a list of manifests: by their layers.
-        let registries = as_the_cluster(self.platform, self.cluster).await;
+        let secret = pull_secret(self.cluster).await;
+        let registries = as_the_cluster(self.platform, secret.as_deref());
         let is_on_it = match registries.inspect(&base).await {
             Ok(base) if !base.layers.is_empty() => {
                 let digests = |info: &ImageInfo| -> Vec<Digest> {

@@ -153,6 +153,7 @@ impl Module for LayerPreflight {
                 platform,
                 cluster: &cluster,
                 view: &view,
+                configs: &configs,
                 image,
                 pins_extensions: args.extensions_image.is_some(),
                 is_there,
@@ -206,6 +207,8 @@ struct Look<'l> {
     platform: &'l Platform,
     cluster: &'l Cluster,
     view: &'l PoolView,
+    /// All MachineConfigs, the rendered ones too.
+    configs: &'l [Value],
     image: &'l ImageRef,
     /// The MachineConfig says where extensions come from.
     pins_extensions: bool,
@@ -224,7 +227,7 @@ impl Look<'_> {
             return Ok(());
         };
         self.base(&info, refusals, warnings).await?;
-        self.extensions(&info, refusals, warnings).await?;
+        self.extensions(&info, refusals, warnings);
         if !self.is_there {
             self.sources(refusals, warnings).await;
             self.node(refusals, warnings).await;

@@ -3,7 +3,6 @@
 
 use serde_json::Value;
 
-use super::super::connection::Cluster;
 use super::super::diagnose::Failure;
 use super::super::look::pull_secret;
 use super::super::objects::{self, name};
@@ -21,9 +20,9 @@ struct Source {
 }
 
 /// Registries with the logins of the cluster's nodes alone; with ours where its pull secret may not be read.
-pub(super) async fn as_the_cluster(platform: &Platform, cluster: &Cluster) -> Registries {
-    match pull_secret(cluster).await {
-        Some(text) => platform.registries.with_pull_secret_alone(&text),
+pub(super) fn as_the_cluster(platform: &Platform, secret: Option<&str>) -> Registries {
+    match secret {
+        Some(text) => platform.registries.with_pull_secret_alone(text),
         None => platform.registries.with_pull_secret("{}"),
     }
 }
@@ -48,7 +47,7 @@ impl Look<'_> {
             // That it is there was seen with our own login.
             return;
         }
-        let registries = as_the_cluster(self.platform, self.cluster).await;
+        let registries = as_the_cluster(self.platform, secret.as_deref());
         let mut said = Vec::new();
         let (mut is_sure, mut is_denied) = (true, false);
         for source in &sources {

@@ -44,17 +44,20 @@ impl Power {
     /// Watches end, and for a while nothing is answered.
     pub fn restart(&self, lasts: Duration) {
         self.with(|state| {
-            state.era.cancel();
-            state.era = self.closing.child_token();
+            self.end_era(state);
             state.back_at = Some(Instant::now() + lasts);
         });
+    }
+
+    fn end_era(&self, state: &mut State) {
+        state.era.cancel();
+        state.era = self.closing.child_token();
     }
 
     /// The same until it is switched on.
     pub fn off(&self) {
         self.with(|state| {
-            state.era.cancel();
-            state.era = self.closing.child_token();
+            self.end_era(state);
             state.is_off = true;
         });
     }

@@ -218,7 +218,7 @@ impl Machines {
         match found {
             Ok(manifest) => (manifest, String::new(), 0),
             Err(problem) => {
-                let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+                let time = super::update::now();
                 (
                     String::new(),
                     format!("time=\"{time}\" level=fatal msg={}\n", json!(problem)),

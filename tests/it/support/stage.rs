@@ -359,13 +359,7 @@ impl Stage {
 
     /// Has the templates be of an operator of this version.
     pub(crate) async fn generated_by(&self, version: &str) {
-        let kind = ApiResource {
-            group: MCO.to_owned(),
-            version: "v1".to_owned(),
-            api_version: format!("{MCO}/v1"),
-            kind: "ControllerConfig".to_owned(),
-            plural: "controllerconfigs".to_owned(),
-        };
+        let kind = resource(MCO, "ControllerConfig", "controllerconfigs");
         let patch =
             json!({"metadata": {"annotations": {format!("{P}generated-by-version"): version}}});
         self.patch(&kind, "machine-config-controller", patch).await;
